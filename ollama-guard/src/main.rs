@@ -1,0 +1,2 @@
+//! ollama-guard
+fn main() {}
