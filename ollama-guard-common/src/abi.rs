@@ -1,0 +1,3 @@
+//! abi
+/// max
+pub const MAX_SERVICES: usize = 15;
