@@ -8,4 +8,5 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod exit;
+pub mod observe;
 pub mod policy;
