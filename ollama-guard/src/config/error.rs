@@ -45,11 +45,28 @@ pub struct Fault {
     excerpt: (String, usize),
 }
 
+impl ConfigError {
+    /// As a list for scripts; a file that cannot be read at all is one fault on line 1.
+    pub fn faults(&self) -> Vec<Fault> {
+        match self {
+            Self::Invalid { faults, .. } => faults.clone(),
+            Self::Unreadable { error, .. } => vec![Fault {
+                line: 1,
+                column: 1,
+                key: String::new(),
+                problem: error.to_string(),
+                next_step: next_step(error).to_owned(),
+                excerpt: (String::new(), 0),
+            }],
+        }
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { file, error } => {
-                write!(f, "{}: {error}\n  next: {}", file.display(), next_step(error))
+                write!(f, "{}: cannot be read: {error}\n  next: {}", file.display(), next_step(error))
             }
             Self::Invalid { file, faults } => {
                 for (nth, fault) in faults.iter().enumerate() {

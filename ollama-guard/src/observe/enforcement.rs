@@ -48,8 +48,7 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
     let found = snapshot.problems.iter().cloned();
     if snapshot.services.is_empty() {
         let next = "sudo systemctl start ollama-guard; or, without systemd, sudo ollama-guard run";
-        let absent =
-            problem(Severity::Gap, "policy", "none is in force: ollama-guard closes no port", next);
+        let absent = problem(Severity::Gap, "policy", "none is in force: ollama-guard closes no port", next);
         return sorted(found.chain([absent]).collect());
     }
     sorted(found.chain(layers(snapshot)).chain(walls(snapshot)).chain(seatbelt(snapshot)).collect())
