@@ -145,20 +145,28 @@ impl Faults {
     pub(super) fn into_error(self, file: &Path, text: &str) -> ConfigError {
         let mut findings = self.0.into_inner();
         findings.sort_by_key(|finding| finding.span.start);
-        let faults = findings.into_iter().map(|finding| finding.locate(text)).collect();
+        // Lines are counted on from the fault before: a generated file may have very many.
+        let (mut line, mut counted) = (1, 0);
+        let locate = |finding: Finding| {
+            let start = text.floor_char_boundary(finding.span.start);
+            line += text[counted..start].matches('\n').count();
+            counted = start;
+            finding.locate(text, line)
+        };
+        let faults = findings.into_iter().map(locate).collect();
         ConfigError::Invalid { file: file.to_owned(), faults }
     }
 }
 
 impl Finding {
-    fn locate(self, text: &str) -> Fault {
+    fn locate(self, text: &str, line_number: usize) -> Fault {
         let start = text.floor_char_boundary(self.span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line = text[line_start..].lines().next().unwrap_or_default();
         let column = text[line_start..start].chars().count() + 1;
         let end = text.floor_char_boundary(self.span.end.min(line_start + line.len())).max(start);
         Fault {
-            line: text[..start].matches('\n').count() + 1,
+            line: line_number,
             column,
             key: self.key,
             problem: self.problem,

@@ -93,3 +93,15 @@ fn a_small_source_table_bounds_the_exported_ones() {
     assert_eq!((policy.sources.tracked, policy.sources.exported), (16, 16));
     assert_eq!(policy.mode, Mode::Observe);
 }
+
+#[test]
+fn every_example_in_the_documentation_is_valid() {
+    let readme = include_str!("../../../../README.md");
+    let guide = include_str!("../../../../docs/configuration.md");
+    let blocks = [readme, guide].into_iter().flat_map(|text| text.split("```toml\n").skip(1));
+    let examples: Vec<_> = blocks.filter_map(|block| block.split("```").next()).collect();
+    assert!(examples.len() >= 7, "the examples are found");
+    for example in examples {
+        policy(example);
+    }
+}

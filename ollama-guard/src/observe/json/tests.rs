@@ -35,3 +35,25 @@ fn the_contract_holds() {
         rest = &rest[at + part.len()..];
     }
 }
+
+#[test]
+fn every_key_is_documented() {
+    fn keys(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(object) => object.iter().for_each(|(key, value)| {
+                found.insert(key.clone());
+                keys(value, found);
+            }),
+            serde_json::Value::Array(array) => array.iter().for_each(|value| keys(value, found)),
+            _ => {}
+        }
+    }
+    let mut snapshot = day();
+    snapshot.daemon = false;
+    snapshot.seatbelt.dropped.clear(); // Its keys are the names of chains.
+    let mut found = BTreeSet::new();
+    keys(&serde_json::to_value(Status::from(&snapshot)).unwrap(), &mut found);
+    let guide = include_str!("../../../../docs/json.md");
+    let missing: Vec<_> = found.iter().filter(|key| !guide.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "docs/json.md does not mention {missing:?}");
+}

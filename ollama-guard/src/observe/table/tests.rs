@@ -30,6 +30,7 @@ fn an_ordinary_day() {
     day.interfaces[1].counters.clear();
     day.interfaces[1].last_drop = None;
     assert_snapshot!(text(&day));
+    assert!(include_str!("../../../../README.md").contains(&text(&day)), "README.md shows another table");
 }
 
 #[test]
