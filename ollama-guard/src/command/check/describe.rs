@@ -69,6 +69,9 @@ fn patterns(patterns: &[NamePattern]) -> String {
     if patterns.is_empty() { "none".to_owned() } else { joined(patterns, ", ") }
 }
 
+/// A generated allow-list may have a hundred thousand entries.
+const MOST_ALLOWS: usize = 100;
+
 fn allows(allows: &[Allow]) -> Vec<(&'static str, String)> {
     // The profile's six belong together in a reader's mind.
     let private = allows.len() >= PRIVATE_SOURCES.len()
@@ -76,7 +79,9 @@ fn allows(allows: &[Allow]) -> Vec<(&'static str, String)> {
     let rest = if private { &allows[PRIVATE_SOURCES.len()..] } else { allows };
     let profile =
         private.then(|| format!("from private addresses ({}): profile = \"lan\"", joined(PRIVATE_SOURCES, ", ")));
-    let words: Vec<_> = profile.into_iter().chain(rest.iter().map(allow)).collect();
+    let hidden = rest.len().saturating_sub(MOST_ALLOWS);
+    let more = (hidden > 0).then(|| format!("and {} more; --json lists them", grouped(hidden as u64)));
+    let words: Vec<_> = profile.into_iter().chain(rest.iter().take(MOST_ALLOWS).map(allow)).chain(more).collect();
     let label = |nth| if nth == 0 { "except" } else { "" };
     words.into_iter().enumerate().map(|(nth, words)| (label(nth), words)).collect()
 }
