@@ -4,4 +4,6 @@
 //! → kernel → `observe` → status, JSON, metrics, events.
 
 pub mod class;
+pub mod datapath;
+pub mod plan;
 pub mod policy;

@@ -1,0 +1,5 @@
+//! Policy × links → what the kernel should hold. Pure.
+
+pub mod hook;
+pub mod rules;
+pub mod services;
