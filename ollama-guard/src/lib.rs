@@ -1,9 +1,14 @@
 //! ollama-guard closes the Ollama port in the kernel on every interface except the VPN and loopback.
 //!
-//! Data flows one way: `config` → [`policy`] → `plan` (with `links`) → `reconcile` → `datapath` and `seatbelt`
+//! Data flows one way: [`config`] → [`policy`] → `plan` (with `links`) → `reconcile` → `datapath` and `seatbelt`
 //! → kernel → `observe` → status, JSON, metrics, events.
 
 pub mod class;
+pub mod cli;
+pub mod command;
+pub mod config;
 pub mod datapath;
+pub mod exit;
+pub mod observe;
 pub mod plan;
 pub mod policy;
