@@ -4,4 +4,5 @@
 //! → kernel → `observe` → status, JSON, metrics, events.
 
 pub mod class;
+pub mod links;
 pub mod policy;
