@@ -5,4 +5,5 @@
 
 pub mod class;
 pub mod links;
+pub mod plan;
 pub mod policy;

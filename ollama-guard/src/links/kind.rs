@@ -137,10 +137,17 @@ impl Kind {
         }
     }
 
-    /// Takes over every frame of its members before the IP stack sees it, so that the member is not judged:
-    /// bridge, bond and team (their `rx_handler` never leaves a data frame to the member).
-    pub const fn gathers(&self) -> bool {
-        matches!(self, Self::Bridge | Self::Bond | Self::Team)
+    /// As a master, takes every data frame of its members before the IP stack sees it (its `rx_handler`
+    /// consumes it or sends it round again as received by the master), so that the member is not judged.
+    /// Bridge, bond, team, and: Open vSwitch (`ovs-system`; what is for the host comes out of its internal
+    /// ports), and a NIC that is master of another, as Hyper-V's `netvsc` and `net_failover` are of their
+    /// accelerated twin. Not VRF: there the slave's packets are the slave's.
+    pub fn gathers(&self) -> bool {
+        match self {
+            Self::Bridge | Self::Bond | Self::Team | Self::Physical => true,
+            Self::Other(word) => word == "openvswitch",
+            _ => false,
+        }
     }
 
     /// One end of a pair: `IFLA_LINK` names the other end, not a device below.

@@ -1,0 +1,6 @@
+//! What the kernel should hold: policy × links, by pure functions.
+
+pub mod class;
+#[cfg(test)]
+mod fixture;
+pub mod hook;
