@@ -1,5 +1,8 @@
-//! Policy × links → what the kernel should hold. Pure.
+//! What the kernel should hold: policy × links, by pure functions.
 
+pub mod class;
+#[cfg(test)]
+mod fixture;
 pub mod hook;
 pub mod rules;
 pub mod services;
