@@ -1,6 +1,8 @@
 //! The layout of everything the kernel programs and the loader exchange. Change anything here and bump
 //! [`ABI_VERSION`]: pins of another version are never opened.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 use crate::Outcome;
 
 /// Part of the pin directory's name.
@@ -57,7 +59,7 @@ pub type ServiceSet = u32;
 pub const PORT_WORDS: usize = 1 << 10;
 
 /// The policy of one program instance: read-only data, so that the verifier prunes what it switches off.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
 #[repr(C, align(8))]
 pub struct Rules {
     /// [`InterfaceClass`].
@@ -113,7 +115,7 @@ impl Rules {
 }
 
 /// Packets and bytes. A GRO aggregate counts as the packets it was merged from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Counter {
     /// Packets.
@@ -123,7 +125,7 @@ pub struct Counter {
 }
 
 /// Everything counted on one interface by one CPU: the value of the map `interfaces`, key: the interface's index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct InterfaceCounters {
     /// By [`ServiceIndex`], then by [`Outcome`].
@@ -133,7 +135,7 @@ pub struct InterfaceCounters {
 }
 
 /// The newest refused packet on an interface, as one CPU saw it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct LastDrop {
     /// `CLOCK_MONOTONIC`, nanoseconds; 0: none yet.
@@ -147,7 +149,7 @@ pub struct LastDrop {
 }
 
 /// Key of the maps `clients` (what passed) and `strangers` (what was refused).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SourceKey {
     /// [`crate::Address::to_words`].
@@ -165,7 +167,7 @@ pub struct SourceKey {
 }
 
 /// Value of the maps `clients` and `strangers`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SourceCounters {
     /// Packets and bytes.
@@ -195,16 +197,29 @@ pub const GATE_WINDOW: u64 = 4_000_000;
 /// Sources admitted at first sight in a window: 16 000 a second and CPU, far above what is not a flood.
 pub const GATE_BUDGET: u64 = 64;
 
-/// Key of an allow-list trie (`allow_v4`, `allow_v6`): `BPF_MAP_TYPE_LPM_TRIE` wants the prefix length, then the
-/// address in network byte order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Key of the allow-list trie `allow_v4`: `BPF_MAP_TYPE_LPM_TRIE` wants the prefix length, then the address in
+/// network byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
-pub struct AllowKey<const N: usize> {
+pub struct AllowKeyV4 {
     /// Prefix length in bits; a look-up uses the full one.
     pub prefix: u32,
     /// The address.
-    pub address: [u8; N],
+    pub address: [u8; 4],
 }
+
+/// Key of the allow-list trie `allow_v6`; see [`AllowKeyV4`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct AllowKeyV6 {
+    /// Prefix length in bits.
+    pub prefix: u32,
+    /// The address.
+    pub address: [u8; 16],
+}
+
+/// Bytes of the map `state`, in which the loader leaves word for `status` of what it enforces.
+pub const STATE_SIZE: usize = 1 << 16;
 
 const _: () = {
     assert!(size_of::<Rules>() == 16 + 2 * 8192 + 65536);
@@ -212,7 +227,7 @@ const _: () = {
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<SourceCounters>() == 24);
     assert!(size_of::<Gate>() == 16 + 4 * GATE_SLOTS);
-    assert!(size_of::<AllowKey<4>>() == 8 && size_of::<AllowKey<16>>() == 20);
+    assert!(size_of::<AllowKeyV4>() == 8 && size_of::<AllowKeyV6>() == 20);
     // A per-CPU value may be 32 KiB at most (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Gate>() <= 32 << 10 && size_of::<InterfaceCounters>() <= 32 << 10);
 };

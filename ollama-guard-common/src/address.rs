@@ -1,66 +1,77 @@
 //! An IP address as the maps hold it.
 
-/// An IPv4 or IPv6 address in 16 bytes, network byte order; IPv4 in its v4-mapped form (RFC 4291 §2.5.5.2).
-/// The family is kept beside it: a real IPv6 packet may carry a mapped address.
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An IPv4 or IPv6 address, or none. Every byte is always set, so that it can be a map key as it is (and because the
+/// verifier refuses to read what an `Option` leaves undefined).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// IPv4.
-    V4([u8; 4]),
-    /// IPv6.
-    V6([u8; 16]),
+pub struct Address {
+    /// 4 or 6; 0 if there is no address. Kept beside the bytes because a real IPv6 packet may carry a mapped address.
+    pub family: u32,
+    /// Network byte order; IPv4 in its v4-mapped form (RFC 4291 §2.5.5.2).
+    pub words: [u32; 4],
 }
 
 impl Address {
-    /// The 16 bytes, as four words in network byte order (the kernel compares and hashes words).
+    /// No address: the packet ends before it.
+    pub const UNKNOWN: Self = Self { family: 0, words: [0; 4] };
+
+    /// An IPv4 address in network byte order.
     #[inline(always)]
-    pub const fn to_words(self) -> [u32; 4] {
-        match self {
-            Self::V4([a, b, c, d]) => {
-                [0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), u32::from_ne_bytes([a, b, c, d])]
+    pub const fn v4(octets: [u8; 4]) -> Self {
+        Self { family: 4, words: [0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), u32::from_ne_bytes(octets)] }
+    }
+
+    /// An IPv6 address in network byte order.
+    #[inline(always)]
+    pub const fn v6(octets: [u8; 16]) -> Self {
+        let words = [word(&octets, 0), word(&octets, 4), word(&octets, 8), word(&octets, 12)];
+        Self { family: 6, words }
+    }
+
+    /// The octets of an IPv4 address.
+    #[inline(always)]
+    pub const fn v4_octets(self) -> [u8; 4] {
+        self.words[3].to_ne_bytes()
+    }
+
+    /// The octets of an IPv6 address.
+    #[inline(always)]
+    pub const fn v6_octets(self) -> [u8; 16] {
+        let [a, b, c, d] = self.words;
+        let (a, b, c, d) = (a.to_ne_bytes(), b.to_ne_bytes(), c.to_ne_bytes(), d.to_ne_bytes());
+        [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]]
+    }
+
+    /// For people.
+    pub const fn ip(self) -> Option<IpAddr> {
+        match self.family {
+            4 => {
+                let [a, b, c, d] = self.v4_octets();
+                Some(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
             }
-            Self::V6(bytes) => [
-                word(&bytes, 0),
-                word(&bytes, 4),
-                word(&bytes, 8),
-                word(&bytes, 12),
-            ],
+            6 => Some(IpAddr::V6(Ipv6Addr::from_bits(u128::from_be_bytes(self.v6_octets())))),
+            _ => None,
         }
-    }
-
-    /// 4 or 6.
-    #[inline(always)]
-    pub const fn family(self) -> u8 {
-        match self {
-            Self::V4(_) => 4,
-            Self::V6(_) => 6,
-        }
-    }
-
-    /// The address behind [`Self::to_words`] and [`Self::family`].
-    pub const fn from_words(family: u8, words: [u32; 4]) -> Self {
-        let [a, b, c, d] = [
-            words[0].to_ne_bytes(),
-            words[1].to_ne_bytes(),
-            words[2].to_ne_bytes(),
-            words[3].to_ne_bytes(),
-        ];
-        if family == 4 {
-            return Self::V4(d);
-        }
-        Self::V6([
-            a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
-        ])
     }
 
     /// Must a packet to this destination be for this host, whatever the routes say: multicast, broadcast and
     /// "this network" 0/8, which Linux accepts as broadcast (`ip_route_input_rcu`, `net/ipv4/route.c`).
     #[inline(always)]
     pub const fn is_group(self) -> bool {
-        match self {
-            Self::V4([first, b, c, d]) => {
-                first == 0 || first & 0xf0 == 0xe0 || (first & b & c & d) == 0xff
-            }
-            Self::V6(bytes) => bytes[0] == 0xff,
+        if self.family == 4 {
+            let [first, ..] = self.v4_octets();
+            return first == 0 || first & 0xf0 == 0xe0 || self.words[3] == u32::MAX;
+        }
+        self.words[0].to_ne_bytes()[0] == 0xff
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(ip) => Self::v4(ip.octets()),
+            IpAddr::V6(ip) => Self::v6(ip.octets()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::ethernet::{self, Payload, untag};
 use crate::packet::be16;
-use crate::{Address, Ambiguity, Packet, Protocol, ip};
+use crate::{Ambiguity, Packet, Protocol, ip};
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -36,22 +36,6 @@ pub enum Transport {
     Port(Protocol, u16),
     /// The port cannot be read; the protocol may be known.
     Ambiguous(Ambiguity, Option<Protocol>),
-}
-
-impl Network {
-    /// Source and destination address, if the packet holds them.
-    #[inline(always)]
-    pub fn addresses<P: Packet + ?Sized>(self, packet: &P) -> Option<(Address, Address)> {
-        Some(match self {
-            Self::V4(offset) => {
-                let [a, b, c, d, e, f, g, h] = packet.read::<8>(offset + 12)?;
-                (Address::V4([a, b, c, d]), Address::V4([e, f, g, h]))
-            }
-            Self::V6(offset) => {
-                (Address::V6(packet.read(offset + 8)?), Address::V6(packet.read(offset + 24)?))
-            }
-        })
-    }
 }
 
 /// Classifies an Ethernet frame with its tags, if any, in the frame.

@@ -1,8 +1,7 @@
-//! From traffic and policy to a verdict.
+//! From traffic and policy to a verdict, in two steps: most packets end at the first.
 
 use crate::abi::{InterfaceClass, ServiceIndex};
-
-use crate::{Address, Ambiguity, Fate, Outcome, Packet, Protocol, Refusal, Traffic, Transport};
+use crate::{Address, Ambiguity, Fate, Network, Outcome, Packet, Protocol, Refusal, Suspect, Traffic, Transport};
 
 /// What a decision asks of the policy. The kernel programs answer from constants and maps, tests from plain
 /// values; every method is cheap to call except the last two, which are asked last.
@@ -36,96 +35,107 @@ pub enum Verdict {
 
 /// What happens to a packet and how it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Not ours: passes, uncounted.
-    Ignore,
-    /// Ours.
-    Count {
-        /// The slot it is counted in.
-        outcome: Outcome,
-        /// The service, or [`ServiceIndex::UNKNOWN`] where the port cannot be read.
-        service: ServiceIndex,
-        /// Who sent it, if the packet says.
-        source: Option<Address>,
-    },
+pub struct Decision {
+    /// The slot it is counted in.
+    pub outcome: Outcome,
+    /// For which service.
+    pub service: ServiceIndex,
+    /// Who sent it, if the packet says.
+    pub source: Address,
 }
 
 impl Decision {
     /// What happens to the packet.
     #[inline(always)]
     pub const fn verdict(self) -> Verdict {
-        match self {
-            Self::Count { outcome, .. } if matches!(outcome.fate(), Fate::Dropped) => Verdict::Drop,
-            _ => Verdict::Pass,
+        match self.outcome.fate() {
+            Fate::Dropped => Verdict::Drop,
+            Fate::Passed | Fate::WouldDrop => Verdict::Pass,
         }
     }
 }
 
-/// Judges one packet.
+/// The cheap step: is the packet any of our business? `None`: it passes, uncounted.
 #[inline(always)]
-pub fn decide<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, traffic: Traffic) -> Decision {
-    // The cheapest exit first: what cannot be for a guarded port.
-    let (network, service, ambiguity) = match traffic {
-        Traffic::Other | Traffic::Ip(_, Transport::Other) => return Decision::Ignore,
-        Traffic::Ip(network, Transport::Port(protocol, port)) => match policy.service(protocol, port) {
-            Some(service) => (Some(network), service, None),
-            None => return Decision::Ignore,
-        },
+pub fn suspect<R: Policy>(policy: &R, traffic: Traffic) -> Option<Suspect> {
+    match traffic {
+        Traffic::Other | Traffic::Ip(_, Transport::Other) => None,
+        Traffic::Ip(network, Transport::Port(protocol, port)) => {
+            let service = policy.service(protocol, port)?;
+            Some(Suspect { network: Some(network), service, ambiguity: None })
+        }
         Traffic::Ip(network, Transport::Ambiguous(ambiguity, protocol)) => {
-            if !policy.guards_any(protocol) {
-                return Decision::Ignore;
-            }
-            (Some(network), ServiceIndex::UNKNOWN, Some(ambiguity))
+            ambiguous(policy, Some(network), ambiguity, protocol)
         }
-        Traffic::Ambiguous(ambiguity) => {
-            if !policy.guards_any(None) {
-                return Decision::Ignore;
-            }
-            (None, ServiceIndex::UNKNOWN, Some(ambiguity))
-        }
-    };
-    let class = policy.class();
-    let refuses = match class {
+        Traffic::Ambiguous(ambiguity) => ambiguous(policy, None, ambiguity, None),
+    }
+}
+
+/// Where the policy refuses nothing, an unreadable packet would pass whatever its port is, and may well be for
+/// another one: not ours.
+#[inline(always)]
+fn ambiguous<R: Policy>(
+    policy: &R,
+    network: Option<Network>,
+    ambiguity: Ambiguity,
+    protocol: Option<Protocol>,
+) -> Option<Suspect> {
+    let refuses = match policy.class() {
         InterfaceClass::Trusted => false,
         InterfaceClass::Container => !policy.containers_may_enter(),
         InterfaceClass::Guarded => true,
     };
-    if !refuses && ambiguity.is_some() {
-        return Decision::Ignore; // it would pass whatever its port is, and may well be for another one
-    }
-    let addresses = match network {
-        Some(network) => network.addresses(packet),
-        None => None,
-    };
-    let outcome = judge(policy, class, service, ambiguity, addresses);
-    Decision::Count { outcome, service, source: addresses.map(|(source, _)| source) }
+    let ours = refuses && policy.guards_any(protocol);
+    ours.then_some(Suspect { network, service: ServiceIndex::UNKNOWN, ambiguity: Some(ambiguity) })
+}
+
+/// The dear step: what becomes of it.
+#[inline(always)]
+pub fn judge<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspect) -> Decision {
+    let (source, destination) = addresses(packet, suspect.network);
+    let outcome = outcome(policy, suspect, source, destination);
+    Decision { outcome, service: suspect.service, source }
 }
 
 #[inline(always)]
-fn judge<R: Policy>(
-    policy: &R,
-    class: InterfaceClass,
-    service: ServiceIndex,
-    ambiguity: Option<Ambiguity>,
-    addresses: Option<(Address, Address)>,
-) -> Outcome {
-    let onward_passes = match class {
+fn outcome<R: Policy>(policy: &R, suspect: Suspect, source: Address, destination: Address) -> Outcome {
+    let onward_passes = match policy.class() {
         InterfaceClass::Trusted => return Outcome::PassedTrusted,
         InterfaceClass::Container if policy.containers_may_enter() => return Outcome::PassedContainer,
         InterfaceClass::Container => true,
-        InterfaceClass::Guarded => policy.forwards(),
+        InterfaceClass::Guarded => {
+            if suspect.ambiguity.is_none() && policy.allows(source, suspect.service) {
+                return Outcome::PassedAllowed;
+            }
+            policy.forwards()
+        }
     };
-    let refusal = match ambiguity {
+    let known = source.family != 0;
+    if onward_passes && known && !destination.is_group() && !policy.is_for_this_host(source, destination) {
+        return Outcome::PassedForwarded;
+    }
+    let refusal = match suspect.ambiguity {
         Some(ambiguity) => Refusal::Ambiguous(ambiguity),
         None => Refusal::Untrusted,
     };
-    if let Some((source, destination)) = addresses {
-        if matches!(class, InterfaceClass::Guarded) && ambiguity.is_none() && policy.allows(source, service) {
-            return Outcome::PassedAllowed;
-        }
-        if onward_passes && !destination.is_group() && !policy.is_for_this_host(source, destination) {
-            return Outcome::PassedForwarded;
-        }
-    }
     Outcome::refused(refusal, policy.observes())
+}
+
+/// Source and destination, [`Address::UNKNOWN`] where the packet ends before them.
+#[inline(always)]
+fn addresses<P: Packet + ?Sized>(packet: &P, network: Option<Network>) -> (Address, Address) {
+    match network {
+        Some(Network::V4(offset)) => {
+            if let Some([a, b, c, d, e, f, g, h]) = packet.read::<8>(offset + 12) {
+                return (Address::v4([a, b, c, d]), Address::v4([e, f, g, h]));
+            }
+        }
+        Some(Network::V6(offset)) => {
+            if let (Some(source), Some(destination)) = (packet.read::<16>(offset + 8), packet.read::<16>(offset + 24)) {
+                return (Address::v6(source), Address::v6(destination));
+            }
+        }
+        None => {}
+    }
+    (Address::UNKNOWN, Address::UNKNOWN)
 }

@@ -1,7 +1,7 @@
 //! Reading packets from the kernel's side.
 
 use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative};
+use aya_ebpf::helpers::bpf_skb_load_bytes_relative;
 use ollama_guard_common::Packet;
 
 /// Furthest offset that is read: gives the verifier the bound it wants for a variable packet offset
@@ -32,53 +32,27 @@ impl Packet for Linear {
     }
 }
 
-/// A packet at TC whose link header the program sees: directly where it can, else by a copy, because the headers of
-/// an aggregate may lie in page fragments.
-pub(crate) struct Frame {
-    /// The linear part.
-    pub(crate) linear: Linear,
+/// A packet at TC by copies, from its link header (`MAC`) or its network header (`NETWORK`) on: reaches page fragments,
+/// where the headers of an aggregate may lie, and layer-3 devices, which disagree about what is before the network
+/// header (GRE leaves the outer headers there: `__ipgre_rcv`, `net/ipv4/ip_gre.c`).
+pub(crate) struct Copied<const FROM: u32> {
     /// The context.
     pub(crate) skb: *mut __sk_buff,
 }
 
-impl Packet for Frame {
+/// `BPF_HDR_START_MAC`, `include/uapi/linux/bpf.h`.
+pub(crate) const MAC: u32 = 0;
+/// `BPF_HDR_START_NET`, `include/uapi/linux/bpf.h`.
+pub(crate) const NETWORK: u32 = 1;
+
+impl<const FROM: u32> Packet for Copied<FROM> {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        if let Some(bytes) = self.linear.read(offset) {
-            return Some(bytes);
-        }
         let mut bytes = [0; N];
+        let to = bytes.as_mut_ptr().cast();
         // SAFETY: the kernel writes N bytes to a buffer of N, or none.
         let result =
-            unsafe { bpf_skb_load_bytes(self.skb.cast(), offset as u32, bytes.as_mut_ptr().cast(), N as u32) };
-        if result == 0 { Some(bytes) } else { None }
-    }
-}
-
-/// A packet at TC, from its network header on, wherever that is: layer-3 devices disagree about what lies before
-/// it (GRE leaves the outer headers there: `__ipgre_rcv`, `net/ipv4/ip_gre.c`).
-pub(crate) struct Network {
-    /// The context.
-    pub(crate) skb: *mut __sk_buff,
-}
-
-/// `BPF_HDR_START_NET`, `include/uapi/linux/bpf.h`.
-const FROM_NETWORK_HEADER: u32 = 1;
-
-impl Packet for Network {
-    #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
-        // SAFETY: the kernel writes N bytes to a buffer of N, or none.
-        let result = unsafe {
-            bpf_skb_load_bytes_relative(
-                self.skb.cast(),
-                offset as u32,
-                bytes.as_mut_ptr().cast(),
-                N as u32,
-                FROM_NETWORK_HEADER,
-            )
-        };
+            unsafe { bpf_skb_load_bytes_relative(self.skb.cast(), offset as u32, to, N as u32, FROM) };
         if result == 0 { Some(bytes) } else { None }
     }
 }

@@ -3,8 +3,8 @@
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
-use aya_ebpf::maps::{LruHashMap, PerCpuArray, PerCpuHashMap};
-use ollama_guard_common::abi::{Gate, InterfaceCounters, ServiceSet, SourceCounters, SourceKey};
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap};
+use ollama_guard_common::abi::{Gate, InterfaceCounters, STATE_SIZE, ServiceSet, SourceCounters, SourceKey};
 
 /// Counters by interface index. The loader makes an interface's entry before it attaches there, so the packet path
 /// only looks up.
@@ -31,3 +31,7 @@ pub(crate) static ALLOW_V4: LpmTrie<[u8; 4], ServiceSet> = LpmTrie::with_max_ent
 /// Allowed IPv6 sources of this program instance and the services they may reach.
 #[map(name = "allow_v6")]
 pub(crate) static ALLOW_V6: LpmTrie<[u8; 16], ServiceSet> = LpmTrie::with_max_entries(1, 0);
+
+/// What the loader leaves for `status` to find while no loader runs; no program reads it.
+#[map(name = "state")]
+pub(crate) static STATE: Array<[u8; STATE_SIZE]> = Array::with_max_entries(1, 0);

@@ -6,9 +6,9 @@ use core::ptr::addr_of_mut;
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::maps::LruHashMap;
 use ollama_guard_common::abi::{
-    Counter, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, LastDrop, ServiceIndex, SourceCounters, SourceKey,
+    Counter, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, LastDrop, SourceCounters, SourceKey,
 };
-use ollama_guard_common::{Address, Decision, Fate, Outcome, Verdict};
+use ollama_guard_common::{Decision, Fate, Verdict};
 
 use crate::maps::{CLIENTS, GATE, INTERFACES, STRANGERS};
 use crate::rules::rule;
@@ -18,15 +18,8 @@ const NO_EXIST: u64 = 1;
 
 /// Counts what was decided and gives the verdict.
 #[inline(always)]
-pub(crate) fn conclude(decision: Decision, interface: u32, size: impl FnOnce() -> Counter) -> Verdict {
-    if let Decision::Count { outcome, service, source } = decision {
-        count(outcome, service, source, interface, size());
-    }
-    decision.verdict()
-}
-
-#[inline(always)]
-fn count(outcome: Outcome, service: ServiceIndex, source: Option<Address>, interface: u32, size: Counter) {
+pub(crate) fn conclude(decision: Decision, interface: u32, size: Counter) -> Verdict {
+    let Decision { outcome, service, source } = decision;
     let now = now();
     let refused = !matches!(outcome.fate(), Fate::Passed);
     // Totals before sources, so that a reader who takes them in the other order never finds a negative rest.
@@ -36,30 +29,27 @@ fn count(outcome: Outcome, service: ServiceIndex, source: Option<Address>, inter
         slot.packets += size.packets;
         slot.bytes += size.bytes;
         if refused {
-            let last = LastDrop {
-                at: now,
-                source: source.map_or([0; 4], Address::to_words),
-                family: source.map_or(0, |source| u32::from(source.family())),
-                reserved: 0,
-            };
+            let last = LastDrop { at: now, source: source.words, family: source.family, reserved: 0 };
             // SAFETY: as above.
             unsafe { (*counters).last_drop = last };
         }
     }
-    let Some(source) = source else { return };
-    let key = SourceKey {
-        address: source.to_words(),
-        interface,
-        family: source.family(),
-        service: service.get(),
-        fate: outcome.fate() as u8,
-        reserved: 0,
-    };
-    if !refused {
-        attribute(&CLIENTS, &key, size, now);
-    } else if admits(&key, now) {
-        attribute(&STRANGERS, &key, size, now);
+    if source.family != 0 {
+        let key = SourceKey {
+            address: source.words,
+            interface,
+            family: source.family as u8,
+            service: service.get(),
+            fate: outcome.fate() as u8,
+            reserved: 0,
+        };
+        if !refused {
+            attribute(&CLIENTS, &key, size, now);
+        } else if admits(&key, now) {
+            attribute(&STRANGERS, &key, size, now);
+        }
     }
+    decision.verdict()
 }
 
 /// Adds to a source's counters. A source evicted meanwhile loses this packet to "unattributed", which is the total

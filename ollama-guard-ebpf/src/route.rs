@@ -30,17 +30,14 @@ impl Route {
         // SAFETY: a plain C structure, for which all zeroes is a value.
         let mut query: bpf_fib_lookup = unsafe { core::mem::zeroed() };
         query.ifindex = self.interface;
-        match (source, destination) {
-            (Address::V4(source), Address::V4(destination)) => {
-                query.family = AF_INET;
-                query.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source);
-                query.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination);
-            }
-            _ => {
-                query.family = AF_INET6;
-                query.__bindgen_anon_3.ipv6_src = source.to_words();
-                query.__bindgen_anon_4.ipv6_dst = destination.to_words();
-            }
+        if source.family == 4 {
+            query.family = AF_INET;
+            query.__bindgen_anon_3.ipv4_src = source.words[3];
+            query.__bindgen_anon_4.ipv4_dst = destination.words[3];
+        } else {
+            query.family = AF_INET6;
+            query.__bindgen_anon_3.ipv6_src = source.words;
+            query.__bindgen_anon_4.ipv6_dst = destination.words;
         }
         // SAFETY: the kernel reads and writes within the structure, whose size it is told.
         let result = unsafe {

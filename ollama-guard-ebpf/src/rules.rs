@@ -85,10 +85,12 @@ impl Policy for Constants {
 
     #[inline(always)]
     fn allows(&self, source: Address, service: ServiceIndex) -> bool {
-        let services = match source {
-            Address::V4(address) if rule!(allows_v4) != 0 => ALLOW_V4.get(Key::new(32, address)),
-            Address::V6(address) if rule!(allows_v6) != 0 => ALLOW_V6.get(Key::new(128, address)),
-            _ => None,
+        let services = if source.family == 4 && rule!(allows_v4) != 0 {
+            ALLOW_V4.get(Key::new(32, source.v4_octets()))
+        } else if source.family == 6 && rule!(allows_v6) != 0 {
+            ALLOW_V6.get(Key::new(128, source.v6_octets()))
+        } else {
+            None
         };
         services.is_some_and(|services| services & service.bit() != 0)
     }

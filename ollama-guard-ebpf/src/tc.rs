@@ -1,13 +1,14 @@
 //! The TC ingress programs: for every device that XDP does not suit.
 
-use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::Counter;
-use ollama_guard_common::{Decision, Packet, Payload, Traffic, Verdict, classify_network, decide, untag};
+use ollama_guard_common::{
+    Packet, Payload, Suspect, Traffic, Transport, Verdict, classify_network, judge, suspect, untag,
+};
 
-use crate::access::{Frame, Linear, Network};
+use crate::access::{Copied, Linear, MAC, NETWORK};
 use crate::record::conclude;
 use crate::route::Route;
 use crate::rules::Constants;
@@ -26,47 +27,73 @@ pub(crate) fn guard_tc(context: TcContext) -> i32 {
     if kind == OTHER_HOST || (tagged != 0 && tci & VID != 0) {
         return TC_ACT_UNSPEC; // a tagged frame belongs to its VLAN interface and is judged there
     }
-    let linear = Linear { start: context.data(), end: context.data_end() };
-    let frame = Frame { linear, skb };
-    // The kernel has moved the outermost tag out of the frame; priority tags may follow it.
-    let traffic = match untag(&frame, ethertype(&context)) {
-        Payload::Network { ethertype, offset } => classify_network(&frame, ethertype, offset),
-        Payload::OtherVlan => Traffic::Other,
-        Payload::Ambiguous(ambiguity) => Traffic::Ambiguous(ambiguity),
+    let frame = Linear { start: context.data(), end: context.data_end() };
+    let traffic = classify(&frame, ethertype(skb));
+    let bits = if matches!(traffic, Traffic::Ambiguous(_) | Traffic::Ip(_, Transport::Ambiguous(..))) {
+        look_again(skb) // what is missing may be in page fragments
+    } else {
+        bits(skb, traffic)
     };
-    guard(&context, &frame, traffic)
+    if bits == 0 { TC_ACT_UNSPEC } else { act::<MAC>(skb, bits) }
 }
 
 /// Devices without one: tun, WireGuard, IPIP, GRE, sit, PPP.
 #[classifier]
 pub(crate) fn guard_tc_l3(context: TcContext) -> i32 {
-    let packet = Network { skb: context.skb.skb };
-    let traffic = classify_network(&packet, ethertype(&context), 0);
-    guard(&context, &packet, traffic)
-}
-
-#[inline(always)]
-fn ethertype(context: &TcContext) -> u16 {
-    // SAFETY: as above. `protocol` holds the EtherType in network byte order in its low half.
-    u16::from_be(unsafe { (*context.skb.skb).protocol } as u16)
-}
-
-#[inline(always)]
-fn guard<P: Packet>(context: &TcContext, packet: &P, traffic: Traffic) -> i32 {
     let skb = context.skb.skb;
+    let traffic = classify_network(&Copied::<NETWORK> { skb }, ethertype(skb), 0);
+    let bits = bits(skb, traffic);
+    if bits == 0 { TC_ACT_UNSPEC } else { act::<NETWORK>(skb, bits) }
+}
+
+/// The kernel has moved the outermost tag out of the frame; priority tags may follow it.
+#[inline(always)]
+fn classify<P: Packet>(frame: &P, ethertype: u16) -> Traffic {
+    match untag(frame, ethertype) {
+        Payload::Network { ethertype, offset } => classify_network(frame, ethertype, offset),
+        Payload::OtherVlan => Traffic::Other,
+        Payload::Ambiguous(ambiguity) => Traffic::Ambiguous(ambiguity),
+    }
+}
+
+#[inline(never)]
+fn look_again(skb: *mut __sk_buff) -> u32 {
+    bits(skb, classify(&Copied::<MAC> { skb }, ethertype(skb)))
+}
+
+/// [`Suspect::to_bits`], or 0 for a packet that is none of our business.
+#[inline(always)]
+fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u32 {
+    match suspect(&policy(skb), traffic) {
+        Some(suspect) => suspect.to_bits(),
+        None => 0,
+    }
+}
+
+/// A function of its own, so that the path of unrelated packets is short and verified once.
+#[inline(never)]
+fn act<const FROM: u32>(skb: *mut __sk_buff, suspect: u32) -> i32 {
+    let policy = policy(skb);
+    let decision = judge(&policy, &Copied::<FROM> { skb }, Suspect::from_bits(suspect));
     // SAFETY: as above.
-    let interface = unsafe { (*skb).ifindex };
-    let policy = Constants { route: Route { context: context.as_ptr(), interface } };
-    let decision: Decision = decide(&policy, packet, traffic);
-    // SAFETY: as above.
-    let size = || unsafe {
-        Counter {
-            packets: u64::from(if (*skb).gso_segs == 0 { 1 } else { (*skb).gso_segs }),
-            bytes: u64::from((*skb).len),
-        }
-    };
-    match conclude(decision, interface, size) {
+    let (merged, bytes) = unsafe { ((*skb).gso_segs, (*skb).len) };
+    // An aggregate counts as the packets it was merged from; anything else says 0.
+    let packets = u64::from(if merged == 0 { 1 } else { merged });
+    match conclude(decision, policy.route.interface, Counter { packets, bytes: bytes.into() }) {
         Verdict::Pass => TC_ACT_UNSPEC,
         Verdict::Drop => TC_ACT_SHOT,
     }
+}
+
+#[inline(always)]
+fn ethertype(skb: *mut __sk_buff) -> u16 {
+    // SAFETY: as above. `protocol` holds the EtherType in network byte order in its low half.
+    u16::from_be(unsafe { (*skb).protocol } as u16)
+}
+
+#[inline(always)]
+fn policy(skb: *mut __sk_buff) -> Constants {
+    // SAFETY: as above.
+    let interface = unsafe { (*skb).ifindex };
+    Constants { route: Route { context: skb.cast(), interface } }
 }
