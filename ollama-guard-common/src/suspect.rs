@@ -23,6 +23,7 @@ impl Suspect {
     /// One number, never zero: what a kernel program hands to the function that judges. An `Option` of this type would
     /// be passed in memory, partly undefined, which the verifier refuses to read.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the classifier's bounds keep offsets far below 16 bits")]
     pub const fn to_bits(self) -> u32 {
         let (version, offset) = match self.network {
             Some(Network::V4(offset)) => (4, offset),

@@ -44,8 +44,6 @@ pub enum Command {
     Status(StatusArgs),
     /// Show who sent packets to the guarded ports
     Sources(SourcesArgs),
-    /// Show drops as they happen
-    Events(EventsArgs),
     /// Validate the configuration and say in words what it means
     ///
     /// Changes nothing and needs no privileges. Exits with 2 and names file, line and key if something is wrong.
@@ -89,14 +87,6 @@ pub struct SourcesArgs {
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub top: Option<u32>,
-}
-
-/// Options of `events`.
-#[derive(Args, Clone, Debug, Default)]
-pub struct EventsArgs {
-    /// Print one JSON document a line
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Options of `check`.

@@ -13,3 +13,5 @@ pub mod links;
 pub mod observe;
 pub mod plan;
 pub mod policy;
+pub mod reconcile;
+pub mod service;

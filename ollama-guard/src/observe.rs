@@ -3,6 +3,7 @@
 //! [`snapshot`] is plain data; whoever fills it reads the kernel, never the daemon's memory. The renderers are
 //! pure: they take a snapshot and write text.
 
+pub mod collect;
 mod columns;
 pub mod enforcement;
 pub mod json;

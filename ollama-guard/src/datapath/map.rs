@@ -124,6 +124,13 @@ where
         self.element(UPDATE, key, values.as_mut_ptr(), write as u64)
     }
 
+    /// Changes one entry of a per-CPU map on every CPU. What programs add meanwhile is lost.
+    pub(super) fn change_per_cpu(&self, key: &K, change: impl Fn(&mut V)) -> io::Result<()> {
+        let Some(mut values) = self.get_per_cpu(key)? else { return Ok(()) };
+        values.iter_mut().for_each(change);
+        self.element(UPDATE, key, values.as_mut_ptr(), Write::Any as u64)
+    }
+
     /// Removes one entry, if it is there.
     pub(super) fn remove(&self, key: &K) -> io::Result<()> {
         found(self.element(DELETE, key, std::ptr::null_mut::<V>(), 0)).map(drop)

@@ -177,7 +177,9 @@ fn pin(
     Instance::open(pins, key.as_str()).ok_or_else(|| load_error(program, &ProgramError::NotLoaded))
 }
 
-fn allow_lists(rules: &KernelRules) -> (Vec<(AllowKeyV4, ServiceSet)>, Vec<(AllowKeyV6, ServiceSet)>) {
+type Entries<K> = Vec<(K, ServiceSet)>;
+
+fn allow_lists(rules: &KernelRules) -> (Entries<AllowKeyV4>, Entries<AllowKeyV6>) {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for (net, &services) in &rules.allow {
         let prefix = u32::from(net.prefix_len());

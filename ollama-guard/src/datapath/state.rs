@@ -47,14 +47,15 @@ const TRIES: usize = 100;
 pub(super) fn write(maps: &SharedMaps, state: &State) -> Result<(), DatapathError> {
     let failed = || DatapathError::map("write", "state");
     let text = serde_json::to_vec(state).map_err(io::Error::from).map_err(failed())?;
-    let mut value = Box::new([0_u8; STATE_SIZE]);
+    let mut value = vec![0_u8; STATE_SIZE];
     let Some(room) = value.get_mut(HEADER..HEADER + text.len()) else {
         return Err(failed()(io::Error::new(io::ErrorKind::FileTooLarge, "the policy is too long for it")));
     };
     room.copy_from_slice(&text);
     value[..8].copy_from_slice(&(text.len() as u64).to_ne_bytes());
     value[8..HEADER].copy_from_slice(&digest(&text).to_ne_bytes());
-    maps.state.set(&0, &value, Write::Any).map_err(failed())
+    let value = <&[u8; STATE_SIZE]>::try_from(value.as_slice()).map_err(io::Error::other).map_err(failed())?;
+    maps.state.set(&0, value, Write::Any).map_err(failed())
 }
 
 pub(super) fn read(maps: &SharedMaps) -> Result<Option<State>, DatapathError> {

@@ -161,7 +161,7 @@ pub(super) fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
 struct Info {
     fd: u32,
     length: u32,
-    info: u64,
+    to: u64,
 }
 
 /// The head of `struct bpf_link_info`, for XDP and TCX links.
@@ -231,7 +231,7 @@ pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
 
 fn read_info<I: FromBytes + IntoBytes>(object: BorrowedFd<'_>, info: &mut I) -> io::Result<()> {
     let length = u32::try_from(size_of::<I>()).unwrap_or(0);
-    let mut attributes = Info { fd: raw(object), length, info: std::ptr::from_mut(info) as u64 };
+    let mut attributes = Info { fd: raw(object), length, to: std::ptr::from_mut(info) as u64 };
     // SAFETY: the kernel writes at most `length` bytes to `info`, for which any bytes are a value.
     unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }.map(drop)
 }

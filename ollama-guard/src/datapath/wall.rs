@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use ollama_guard_common::abi::{InterfaceCounters, ServiceIndex};
+
 use super::map::Write;
 use super::pins::{entries, pin_error, unpin};
 use super::program::Instance;
@@ -39,7 +41,7 @@ pub enum Point {
 }
 
 /// What an interface should have.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     /// The interface's index.
     pub interface: u32,
@@ -47,7 +49,9 @@ pub struct Target<'a> {
     pub name: &'a str,
     /// It has no Ethernet header.
     pub layer3: bool,
-    /// How XDP is attached there now: native or not.
+    /// What of ours is attached there now, from [`Wall::attachments`].
+    pub current: Option<&'a Attachment>,
+    /// If that is XDP: native, rather than generic.
     pub native: bool,
     /// What to enforce.
     pub rules: &'a KernelRules,
@@ -142,10 +146,9 @@ impl Wall {
     /// Makes the interface enforce its rules by the best hook that takes it. What stands is replaced in place, and
     /// goes only once its successor is there.
     pub fn enforce(&mut self, target: &Target<'_>) -> Result<Enforced, DatapathError> {
-        let current = self.attachments()?.into_iter().find(|found| found.interface == target.interface);
         let mut refused = Vec::new();
         for &hook in target.hooks {
-            match self.try_hook(target, hook, current.as_ref()) {
+            match self.try_hook(target, hook) {
                 Ok((key, changed)) => return Ok(Enforced { hook, key, changed, refused }),
                 Err(Refusal::Fatal(error)) => return Err(error),
                 Err(Refusal::Hook(reason)) => refused.push((hook, reason)),
@@ -155,12 +158,7 @@ impl Wall {
         Err(DatapathError::Attach { interface: target.name.to_owned(), reasons: reasons.join("; ") })
     }
 
-    fn try_hook(
-        &mut self,
-        target: &Target<'_>,
-        hook: Hook,
-        current: Option<&Attachment>,
-    ) -> Result<(ProgramKey, bool), Refusal> {
+    fn try_hook(&mut self, target: &Target<'_>, hook: Hook) -> Result<(ProgramKey, bool), Refusal> {
         let family = match hook {
             Hook::XdpNative | Hook::XdpGeneric => Family::Xdp,
             Hook::Tcx | Hook::Clsact if target.layer3 => Family::TcLayer3,
@@ -171,14 +169,14 @@ impl Wall {
         self.ensure_counters(target.interface)?;
         let id = self.instances[&key].id;
         let path = self.pins.link(target.interface);
-        let stays = current.is_some_and(|current| match (current.point, hook) {
+        let stays = target.current.is_some_and(|current| match (current.point, hook) {
             (Point::Xdp, Hook::XdpNative) => target.native,
             (Point::Xdp, Hook::XdpGeneric) => !target.native,
             (Point::Tcx, Hook::Tcx) => true,
             _ => false,
         });
         if stays {
-            if current.is_some_and(|current| current.program == id) {
+            if target.current.is_some_and(|current| current.program == id) {
                 return Ok((key, false));
             }
             let link = sys::open_pin(&path)?;
@@ -186,7 +184,7 @@ impl Wall {
             return Ok((key, true));
         }
         // The other XDP mode needs the XDP hook free: a TCX link, dropped at the end, stands in meanwhile.
-        let _stand_in = match (current.map(|current| current.point), hook) {
+        let _stand_in = match (target.current.map(|current| current.point), hook) {
             (Some(Point::Xdp), Hook::XdpNative | Hook::XdpGeneric) => Some(self.stand_in(target)?),
             _ => None,
         };
@@ -244,6 +242,20 @@ impl Wall {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Zeroes the counters of indices that pass from one service to another. No program counts there meanwhile.
+    pub fn clear_services(&self, indices: &[ServiceIndex]) -> Result<(), DatapathError> {
+        let Some(maps) = self.maps.as_ref().filter(|_| !indices.is_empty()) else { return Ok(()) };
+        for interface in maps.interfaces.keys().map_err(DatapathError::map("read", "interfaces"))? {
+            let cleared = |counters: &mut InterfaceCounters| {
+                for index in indices {
+                    counters.counters[usize::from(index.get())] = Default::default();
+                }
+            };
+            maps.interfaces.change_per_cpu(&interface, cleared).map_err(DatapathError::map("write", "interfaces"))?;
+        }
+        Ok(())
     }
 
     /// Takes our program off an interface, wherever that has gone, and forgets its counters.
