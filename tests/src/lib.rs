@@ -10,6 +10,7 @@ pub mod listener;
 pub mod netns;
 pub mod probe;
 pub mod process;
+pub mod real;
 pub mod requires;
 pub mod topology;
 pub mod wait;
