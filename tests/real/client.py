@@ -25,7 +25,8 @@ def generate(client: ollama.Client, model: str, seconds: float) -> None:
     end = time.monotonic() + seconds
     while True:
         finished = False
-        options = {"num_predict": 400, "num_ctx": 2048}
+        # One thread: several wait for each other by spinning, which on a busy machine takes ten times as long.
+        options = {"num_predict": 400, "num_ctx": 2048, "num_thread": 1}
         for part in client.generate(model=model, prompt="hello", stream=True, options=options):
             print("token", len(part.response), flush=True)
             finished = part.done
