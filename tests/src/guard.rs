@@ -26,10 +26,7 @@ pub fn binary() -> PathBuf {
     }
     let test = env::current_exe().unwrap_or_default();
     // target/debug/deps/<test> → target/debug/ollama-guard
-    test.ancestors()
-        .nth(2)
-        .map(|folder| folder.join("ollama-guard"))
-        .unwrap_or_default()
+    test.ancestors().nth(2).map(|folder| folder.join("ollama-guard")).unwrap_or_default()
 }
 
 /// A guard with pins, run directory and configuration of its own. Dropping it leaves nothing of it behind.
@@ -55,12 +52,7 @@ impl<'a> Guard<'a> {
         leftovers::sweep();
         let folder = tempfile::Builder::new().prefix("ollama-guard-").tempdir()?;
         let pins = PathBuf::from(BPFFS).join(leftovers::unique_name("pins"));
-        let guard = Self {
-            ns,
-            folder,
-            pins,
-            process: None,
-        };
+        let guard = Self { ns, folder, pins, process: None };
         guard.configure(policy)?;
         Ok(guard)
     }
@@ -95,10 +87,7 @@ impl<'a> Guard<'a> {
         let mut ended = false;
         let waited = wait::until("ollama-guard status to say that it enforces", START, || {
             ended = !self.process.as_mut().is_some_and(Process::is_running);
-            ended
-                || self
-                    .command(&["status", "--quiet"])
-                    .is_ok_and(|output| output.status.success())
+            ended || self.command(&["status", "--quiet"]).is_ok_and(|output| output.status.success())
         });
         if let Err(error) = waited {
             let status = self.command(&["status"])?;
@@ -111,9 +100,7 @@ impl<'a> Guard<'a> {
 
     /// The daemon's process, as long as it runs.
     pub fn process(&mut self) -> Result<&mut Process> {
-        self.process
-            .as_mut()
-            .context("the guard's daemon is not running")
+        self.process.as_mut().context("the guard's daemon is not running")
     }
 
     /// What the last daemon logged.
@@ -129,11 +116,7 @@ impl<'a> Guard<'a> {
     /// Asks the daemon to end, as a service manager does; enforcement stays.
     pub fn stop(&mut self) -> Result<()> {
         let status = self.process()?.terminate(START)?;
-        ensure!(
-            status.success(),
-            "ollama-guard ended with {status}: {}",
-            self.log()
-        );
+        ensure!(status.success(), "ollama-guard ended with {status}: {}", self.log());
         Ok(())
     }
 
@@ -163,20 +146,12 @@ impl<'a> Guard<'a> {
     pub fn status(&self) -> Result<Value> {
         let output = self.command(&["status", "--json"])?;
         serde_json::from_slice(&output.stdout).with_context(|| {
-            format!(
-                "reading status --json ({}): {}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            )
+            format!("reading status --json ({}): {}", output.status, String::from_utf8_lossy(&output.stderr))
         })
     }
 
     /// Waits until `status --json` is as `condition` says; returns it.
-    pub fn status_when(
-        &self,
-        what: &str,
-        mut condition: impl FnMut(&Value) -> bool,
-    ) -> Result<Value> {
+    pub fn status_when(&self, what: &str, mut condition: impl FnMut(&Value) -> bool) -> Result<Value> {
         let mut last = Value::Null;
         wait::value(what, START, || {
             last = self.status().ok()?;
@@ -188,24 +163,16 @@ impl<'a> Guard<'a> {
     /// The row of one interface in `status --json`.
     pub fn interface(&self, name: &str) -> Result<Value> {
         let status = self.status()?;
-        let rows = status["interfaces"]
-            .as_array()
-            .context("status has no interfaces")?;
+        let rows = status["interfaces"].as_array().context("status has no interfaces")?;
         let row = rows.iter().find(|row| row["name"] == name);
-        row.cloned()
-            .with_context(|| format!("no interface {name} in {status:#}"))
+        row.cloned().with_context(|| format!("no interface {name} in {status:#}"))
     }
 
     /// `ollama-guard down`: nothing is enforced afterwards.
     pub fn down(&mut self) -> Result<()> {
         let output = self.command(&["down"])?;
         let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "ollama-guard down: {}: {error}\n{}",
-            output.status,
-            self.log()
-        );
+        ensure!(output.status.success(), "ollama-guard down: {}: {error}\n{}", output.status, self.log());
         Ok(())
     }
 }

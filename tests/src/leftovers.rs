@@ -14,11 +14,7 @@ pub const BPFFS: &str = "/sys/fs/bpf";
 /// A name nobody else uses: `og-<pid>-<n>-<role>`.
 pub fn unique_name(role: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "og-{}-{}-{role}",
-        process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("og-{}-{}-{role}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Removes, once per process, the namespaces and pins of test processes that no longer live.

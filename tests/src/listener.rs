@@ -1,9 +1,7 @@
 //! What stands in for Ollama: an HTTP server on all addresses of a namespace that remembers who came, and a UDP echo.
 
 use std::io::{Read, Write};
-use std::net::{
-    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -41,18 +39,11 @@ impl Listener {
     pub fn http(ns: &Netns, port: u16) -> Result<Self> {
         let witness = Witness::tcp(ns, port)?;
         let bound = ns.enter(|| everywhere(port).map(bind_tcp))?;
-        let mut listener = Self {
-            witness,
-            accepted: Arc::default(),
-            sockets: Vec::new(),
-            threads: Vec::new(),
-        };
+        let mut listener = Self { witness, accepted: Arc::default(), sockets: Vec::new(), threads: Vec::new() };
         for socket in bound {
             let socket = socket.with_context(|| format!("listening on port {port}"))?;
             let (accepting, accepted) = (socket.try_clone()?, Arc::clone(&listener.accepted));
-            listener
-                .threads
-                .push(thread::spawn(move || serve(&accepting, &accepted)));
+            listener.threads.push(thread::spawn(move || serve(&accepting, &accepted)));
             listener.sockets.push(socket);
         }
         Ok(listener)
@@ -60,10 +51,7 @@ impl Listener {
 
     /// The connections accepted so far.
     pub fn accepted(&self) -> Vec<Connection> {
-        self.accepted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -93,17 +81,11 @@ impl UdpEcho {
     pub fn start(ns: &Netns, port: u16) -> Result<Self> {
         let witness = Witness::udp(ns, port)?;
         let bound = ns.enter(|| everywhere(port).map(|address| bind(address, Type::DGRAM)))?;
-        let mut echo = Self {
-            witness,
-            sockets: Vec::new(),
-            threads: Vec::new(),
-        };
+        let mut echo = Self { witness, sockets: Vec::new(), threads: Vec::new() };
         for socket in bound {
-            let socket =
-                UdpSocket::from(socket.with_context(|| format!("binding UDP port {port}"))?);
+            let socket = UdpSocket::from(socket.with_context(|| format!("binding UDP port {port}"))?);
             let echoing = socket.try_clone()?;
-            echo.threads
-                .push(thread::spawn(move || send_back(&echoing)));
+            echo.threads.push(thread::spawn(move || send_back(&echoing)));
             echo.sockets.push(socket);
         }
         Ok(echo)
@@ -123,11 +105,7 @@ impl Drop for UdpEcho {
 }
 
 fn everywhere(port: u16) -> [SocketAddr; 2] {
-    [
-        IpAddr::from(Ipv4Addr::UNSPECIFIED),
-        Ipv6Addr::UNSPECIFIED.into(),
-    ]
-    .map(|ip| SocketAddr::new(ip, port))
+    [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()].map(|ip| SocketAddr::new(ip, port))
 }
 
 fn bind(address: SocketAddr, kind: Type) -> std::io::Result<Socket> {
@@ -150,10 +128,7 @@ fn bind_tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
 fn serve(socket: &TcpListener, accepted: &Mutex<Vec<Connection>>) {
     while let Ok((stream, from)) = socket.accept() {
         if let Ok(to) = stream.local_addr() {
-            accepted
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(Connection { from, to });
+            accepted.lock().unwrap_or_else(PoisonError::into_inner).push(Connection { from, to });
         }
         thread::spawn(move || answer(stream));
     }
@@ -171,10 +146,7 @@ fn answer(mut stream: TcpStream) {
         }
     }
     let length = GREETING.len();
-    let _ = write!(
-        stream,
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{GREETING}"
-    );
+    let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{GREETING}");
 }
 
 fn send_back(socket: &UdpSocket) {

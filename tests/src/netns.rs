@@ -27,9 +27,7 @@ impl Netns {
     /// Makes a namespace, with its loopback up. The role ends its name: `og-<pid>-<n>-<role>`.
     pub fn new(role: &str) -> Result<Self> {
         leftovers::sweep();
-        let namespace = Self {
-            name: leftovers::unique_name(role),
-        };
+        let namespace = Self { name: leftovers::unique_name(role) };
         run(Command::new("ip").args(["netns", "add", &namespace.name]))?;
         namespace.ip("link set lo up")?;
         Ok(namespace)
@@ -59,11 +57,7 @@ impl Netns {
     /// A command that will run here. It sees the host's file systems (`ip netns exec` would hide the BPF one).
     pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--net={}", self.path().display()))
-            .arg("--")
-            .arg(program)
-            .args(arguments);
+        command.arg(format!("--net={}", self.path().display())).arg("--").arg(program).args(arguments);
         command.stdin(Stdio::null());
         command
     }
@@ -103,8 +97,7 @@ impl Netns {
     /// Writes a setting under `net`, as `net.ipv4.ip_forward`.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         let file = format!("/proc/sys/{}", key.replace('.', "/"));
-        self.enter(|| fs::write(&file, value))?
-            .with_context(|| format!("writing {value} to {file}"))
+        self.enter(|| fs::write(&file, value))?.with_context(|| format!("writing {value} to {file}"))
     }
 
     /// Lets the namespace route, v4 and v6.
@@ -127,45 +120,27 @@ pub(crate) fn destroy(name: &str) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
-    let _ = Command::new("ip")
-        .args(["netns", "delete", name])
-        .stderr(Stdio::null())
-        .status();
+    let _ = Command::new("ip").args(["netns", "delete", name]).stderr(Stdio::null()).status();
 }
 
 /// Runs a command that must succeed; returns what it printed.
 pub fn run(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("running {command:?}"))?;
+    let output = command.output().with_context(|| format!("running {command:?}"))?;
     if !output.status.success() {
-        bail!(
-            "{command:?}: {}: {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs a command that must succeed, giving it `input` to read.
 fn feed(command: &mut Command, input: &str) -> Result<()> {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("running {command:?}"))?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("running {command:?}"))?;
     let mut stdin = child.stdin.take().context("the command's standard input")?;
     stdin.write_all(input.as_bytes())?;
     drop(stdin);
     let output = child.wait_with_output()?;
     let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "{command:?}: {}\nits input:\n{input}",
-        error.trim()
-    );
+    ensure!(output.status.success(), "{command:?}: {}\nits input:\n{input}", error.trim());
     Ok(())
 }

@@ -28,10 +28,7 @@ impl Process {
     pub fn spawn(command: &Command, name: &str) -> Result<Self> {
         let log = tempfile::tempfile().context("making a log file")?;
         let mut wrapped = Command::new("setpriv");
-        wrapped
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(command.get_program())
-            .args(command.get_args());
+        wrapped.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
             match value {
                 Some(value) => wrapped.env(key, value),
@@ -48,11 +45,7 @@ impl Process {
             .stderr(log.try_clone()?)
             .spawn()
             .with_context(|| format!("starting {name}: {wrapped:?}"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log,
-        })
+        Ok(Self { name: name.to_owned(), child, log })
     }
 
     /// Its process id.
@@ -64,10 +57,7 @@ impl Process {
     pub fn log(&self) -> String {
         // A second opening of the same file: the process writes at the position of the first.
         let mut text = String::new();
-        let path = format!(
-            "/proc/self/fd/{}",
-            std::os::fd::AsRawFd::as_raw_fd(&self.log)
-        );
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.log));
         if let Ok(mut file) = File::open(path) {
             let _ = file.rewind();
             let _ = file.read_to_string(&mut text);
@@ -100,18 +90,14 @@ impl Process {
 
     /// Waits until it has ended by itself.
     pub fn exited(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let waited = wait::value(format!("{} to end", self.name), limit, || {
-            self.child.try_wait().transpose()
-        });
+        let waited = wait::value(format!("{} to end", self.name), limit, || self.child.try_wait().transpose());
         Ok(waited.with_context(|| self.log())??)
     }
 
     /// Waits until its log contains `text`.
     pub fn logged(&mut self, text: &str, limit: Duration) -> Result<()> {
-        wait::until(format!("{} to log {text:?}", self.name), limit, || {
-            self.log().contains(text)
-        })
-        .with_context(|| self.log())
+        wait::until(format!("{} to log {text:?}", self.name), limit, || self.log().contains(text))
+            .with_context(|| self.log())
     }
 
     fn as_pid(&self) -> Pid {

@@ -30,10 +30,7 @@ macro_rules! require {
 ///
 /// Under `OLLAMA_GUARD_NO_SKIP=1`.
 pub fn skipped(why: &str) {
-    assert!(
-        env::var(NO_SKIP).as_deref() != Ok("1"),
-        "would be skipped, but {NO_SKIP}=1: {why}"
-    );
+    assert!(env::var(NO_SKIP).as_deref() != Ok("1"), "would be skipped, but {NO_SKIP}=1: {why}");
     // The macro `eprintln!` is captured for tests that pass; a skip must be seen.
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
@@ -48,12 +45,8 @@ pub fn root() -> Result<(), String> {
 
 /// The BPF file system is mounted where the guard pins.
 pub fn bpffs() -> Result<(), String> {
-    let mounts = std::fs::read_to_string("/proc/mounts")
-        .map_err(|error| format!("/proc/mounts: {error}"))?;
-    if mounts
-        .lines()
-        .any(|line| line.split(' ').nth(1) == Some("/sys/fs/bpf"))
-    {
+    let mounts = std::fs::read_to_string("/proc/mounts").map_err(|error| format!("/proc/mounts: {error}"))?;
+    if mounts.lines().any(|line| line.split(' ').nth(1) == Some("/sys/fs/bpf")) {
         Ok(())
     } else {
         Err("needs the BPF file system: mount -t bpf bpf /sys/fs/bpf".into())
@@ -66,18 +59,13 @@ pub fn guard() -> Result<(), String> {
     if binary.is_file() {
         Ok(())
     } else {
-        Err(format!(
-            "needs the guard: {} does not exist (cargo xtask build)",
-            binary.display()
-        ))
+        Err(format!("needs the guard: {} does not exist (cargo xtask build)", binary.display()))
     }
 }
 
 /// A program of this name is on the path.
 pub fn tool(name: &str) -> Result<(), String> {
-    find_tool(name)
-        .map(drop)
-        .ok_or_else(|| format!("needs the program {name}"))
+    find_tool(name).map(drop).ok_or_else(|| format!("needs the program {name}"))
 }
 
 /// Where on the path (or where administrators' programs are) the program is.
@@ -91,9 +79,5 @@ pub fn find_tool(name: &str) -> Option<PathBuf> {
 
 /// The kernel has this file, as `/dev/net/tun`.
 pub fn file(path: &str) -> Result<(), String> {
-    if Path::new(path).exists() {
-        Ok(())
-    } else {
-        Err(format!("needs {path}"))
-    }
+    if Path::new(path).exists() { Ok(()) } else { Err(format!("needs {path}")) }
 }

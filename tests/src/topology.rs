@@ -53,10 +53,7 @@ impl Addresses {
 
     /// From two literals of this file.
     fn new(v4: &str, v6: &str) -> Result<Self> {
-        Ok(Self {
-            v4: v4.parse()?,
-            v6: v6.parse()?,
-        })
+        Ok(Self { v4: v4.parse()?, v6: v6.parse()? })
     }
 }
 
@@ -72,9 +69,7 @@ pub struct Vpn {
 impl World {
     /// A host with nothing but loopback, and nobody around it.
     pub fn new() -> Result<Self> {
-        Ok(Self {
-            guard: Netns::new("guard")?,
-        })
+        Ok(Self { guard: Netns::new("guard")? })
     }
 
     /// The internet: 203.0.113.0/24 and `2001:db8:1::/64` behind `inet0`, which is the host's default route.
@@ -83,10 +78,7 @@ impl World {
         let own = Addresses::new("203.0.113.9", "2001:db8:1::9")?;
         let side = self.side("internet", "inet0", guard, own, 24)?;
         side.ns.forward()?;
-        self.guard.ip(&format!(
-            "route add default via {}\nroute add default via {}",
-            own.v4, own.v6
-        ))?;
+        self.guard.ip(&format!("route add default via {}\nroute add default via {}", own.v4, own.v6))?;
         Ok(side)
     }
 
@@ -112,16 +104,8 @@ impl World {
         ))?;
         address(&self.guard, "docker0", guard, 16)?;
         address(&ns, "eth0", own, 16)?;
-        ns.ip(&format!(
-            "route add default via {}\nroute add default via {}",
-            guard.v4, guard.v6
-        ))?;
-        Ok(Side {
-            ns,
-            interface: "docker0",
-            guard,
-            own,
-        })
+        ns.ip(&format!("route add default via {}\nroute add default via {}", guard.v4, guard.v6))?;
+        Ok(Side { ns, interface: "docker0", guard, own })
     }
 
     /// A laptop elsewhere on the internet: 198.51.100.0/24 and `2001:db8:2::/64`, routed by the internet side.
@@ -131,12 +115,7 @@ impl World {
         let router = Addresses::new("198.51.100.1", "2001:db8:2::1")?;
         let own = Addresses::new("198.51.100.7", "2001:db8:2::7")?;
         let ns = connect(&internet.ns, "laptop", "home0", router, own, 24)?;
-        Ok(Side {
-            ns,
-            interface: internet.interface,
-            guard: internet.guard,
-            own,
-        })
+        Ok(Side { ns, interface: internet.interface, guard: internet.guard, own })
     }
 
     /// The VPN: a laptop, and a `WireGuard` tunnel from it through the internet to `wg0` (10.9.0.0/24, `fd09::/64`).
@@ -145,72 +124,29 @@ impl World {
         let guard = Addresses::new("10.9.0.1", "fd09::1")?;
         let own = Addresses::new("10.9.0.2", "fd09::2")?;
         let tunnel = Tunnel::start(
-            &TunnelEnd {
-                ns: &self.guard,
-                interface: "wg0",
-                inside: guard.both(),
-                outside: laptop.guard.v4,
-            },
-            &TunnelEnd {
-                ns: &laptop.ns,
-                interface: "wg-home",
-                inside: own.both(),
-                outside: laptop.own.v4,
-            },
+            &TunnelEnd { ns: &self.guard, interface: "wg0", inside: guard.both(), outside: laptop.guard.v4 },
+            &TunnelEnd { ns: &laptop.ns, interface: "wg-home", inside: own.both(), outside: laptop.own.v4 },
         )?;
         address(&self.guard, "wg0", guard, 24)?;
         address(&laptop.ns, "wg-home", own, 24)?;
-        Ok(Vpn {
-            side: Side {
-                ns: laptop.ns,
-                interface: "wg0",
-                guard,
-                own,
-            },
-            tunnel,
-        })
+        Ok(Vpn { side: Side { ns: laptop.ns, interface: "wg0", guard, own }, tunnel })
     }
 
-    fn side(
-        &self,
-        role: &str,
-        interface: &'static str,
-        guard: Addresses,
-        own: Addresses,
-        bits: u8,
-    ) -> Result<Side> {
+    fn side(&self, role: &str, interface: &'static str, guard: Addresses, own: Addresses, bits: u8) -> Result<Side> {
         let ns = connect(&self.guard, role, interface, guard, own, bits)?;
-        Ok(Side {
-            ns,
-            interface,
-            guard,
-            own,
-        })
+        Ok(Side { ns, interface, guard, own })
     }
 }
 
 /// Makes a namespace at the other end of a veth pair, with its default route back through it.
-fn connect(
-    hub: &Netns,
-    role: &str,
-    interface: &str,
-    near: Addresses,
-    far: Addresses,
-    bits: u8,
-) -> Result<Netns> {
+fn connect(hub: &Netns, role: &str, interface: &str, near: Addresses, far: Addresses, bits: u8) -> Result<Netns> {
     let ns = Netns::new(role)?;
-    hub.ip(&format!(
-        "link add {interface} type veth peer name eth0 netns {}",
-        ns.name()
-    ))?;
+    hub.ip(&format!("link add {interface} type veth peer name eth0 netns {}", ns.name()))?;
     address(hub, interface, near, bits)?;
     address(&ns, "eth0", far, bits)?;
     // The internet has no default route of its own: only what it routes is there.
     if role != "internet" {
-        ns.ip(&format!(
-            "route add default via {}\nroute add default via {}",
-            near.v4, near.v6
-        ))?;
+        ns.ip(&format!("route add default via {}\nroute add default via {}", near.v4, near.v6))?;
     }
     Ok(ns)
 }

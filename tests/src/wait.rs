@@ -10,20 +10,12 @@ use anyhow::{Result, bail};
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Waits until `condition` holds; after `limit` fails with `what` it was waiting for.
-pub fn until(
-    what: impl Display,
-    limit: Duration,
-    mut condition: impl FnMut() -> bool,
-) -> Result<()> {
+pub fn until(what: impl Display, limit: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {
     value(what, limit, || condition().then_some(()))
 }
 
 /// Waits until `look` finds a value; after `limit` fails with `what` it was waiting for.
-pub fn value<T>(
-    what: impl Display,
-    limit: Duration,
-    mut look: impl FnMut() -> Option<T>,
-) -> Result<T> {
+pub fn value<T>(what: impl Display, limit: Duration, mut look: impl FnMut() -> Option<T>) -> Result<T> {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
@@ -37,11 +29,7 @@ pub fn value<T>(
 }
 
 /// Sees that `condition` holds at every look during `time`: for what must *not* happen.
-pub fn throughout(
-    what: impl Display,
-    time: Duration,
-    mut condition: impl FnMut() -> bool,
-) -> Result<()> {
+pub fn throughout(what: impl Display, time: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < time {
         if !condition() {

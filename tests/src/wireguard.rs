@@ -40,20 +40,11 @@ impl Tunnel {
     /// Starts both ends and tells each the other's key and address.
     pub fn start(one: &TunnelEnd<'_>, other: &TunnelEnd<'_>) -> Result<Self> {
         let runtime = [TempDir::new()?, TempDir::new()?];
-        let daemons = [
-            daemon(one, runtime[0].path())?,
-            daemon(other, runtime[1].path())?,
-        ];
-        let keys = [
-            keys(one, runtime[0].path())?,
-            keys(other, runtime[1].path())?,
-        ];
+        let daemons = [daemon(one, runtime[0].path())?, daemon(other, runtime[1].path())?];
+        let keys = [keys(one, runtime[0].path())?, keys(other, runtime[1].path())?];
         configure(one, runtime[0].path(), other, &keys[1])?;
         configure(other, runtime[1].path(), one, &keys[0])?;
-        Ok(Self {
-            daemons,
-            _runtime: runtime,
-        })
+        Ok(Self { daemons, _runtime: runtime })
     }
 }
 
@@ -69,29 +60,18 @@ fn private<'a>(folder: &'a str, command: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn daemon(end: &TunnelEnd<'_>, folder: &Path) -> Result<Process> {
-    let arguments = private(
-        text(folder)?,
-        &["wireguard-go", "--foreground", end.interface],
-    );
+    let arguments = private(text(folder)?, &["wireguard-go", "--foreground", end.interface]);
     let mut daemon = end.ns.spawn("unshare", &arguments)?;
     let socket = folder.join(format!("{}.sock", end.interface));
-    let running = wait::until("wireguard-go's socket", Duration::from_secs(10), || {
-        socket.exists() || !daemon.is_running()
-    });
-    anyhow::ensure!(
-        running.is_ok() && daemon.is_running(),
-        "wireguard-go did not start: {}",
-        daemon.log()
-    );
+    let running =
+        wait::until("wireguard-go's socket", Duration::from_secs(10), || socket.exists() || !daemon.is_running());
+    anyhow::ensure!(running.is_ok() && daemon.is_running(), "wireguard-go did not start: {}", daemon.log());
     Ok(daemon)
 }
 
 /// Makes a private key in `folder/key`; returns the public one.
 fn keys(end: &TunnelEnd<'_>, folder: &Path) -> Result<String> {
-    fs::write(
-        folder.join("key"),
-        run(&mut end.ns.command("wg", &["genkey"]))?,
-    )?;
+    fs::write(folder.join("key"), run(&mut end.ns.command("wg", &["genkey"]))?)?;
     let pipe = format!("wg pubkey < {}", text(&folder.join("key"))?);
     Ok(end.ns.run("sh", &["-c", &pipe])?.trim().to_owned())
 }

@@ -48,38 +48,23 @@ impl Witness {
 
     /// Everything seen so far.
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Who tried to open a connection (or sent a datagram), once per packet.
     pub fn sources(&self) -> Vec<IpAddr> {
         let opens = |packet: &Seen| packet.flags == 0 || packet.flags & SYN != 0;
-        self.seen()
-            .into_iter()
-            .filter(opens)
-            .map(|packet| packet.source)
-            .collect()
+        self.seen().into_iter().filter(opens).map(|packet| packet.source).collect()
     }
 
     /// Forgets what was seen.
     pub fn clear(&self) {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn new(ns: &Netns, protocol: Protocol, port: u16) -> Result<Self> {
-        let sockets =
-            ns.enter(|| [Domain::IPV4, Domain::IPV6].map(|domain| raw(domain, protocol)))?;
-        let mut witness = Self {
-            seen: Arc::default(),
-            stop: Arc::default(),
-            threads: Vec::new(),
-        };
+        let sockets = ns.enter(|| [Domain::IPV4, Domain::IPV6].map(|domain| raw(domain, protocol)))?;
+        let mut witness = Self { seen: Arc::default(), stop: Arc::default(), threads: Vec::new() };
         for socket in sockets {
             let socket = socket.context("making a raw socket")?;
             let (seen, stop) = (Arc::clone(&witness.seen), Arc::clone(&witness.stop));
@@ -108,25 +93,16 @@ fn raw(domain: Domain, protocol: Protocol) -> std::io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn watch(
-    socket: &UdpSocket,
-    protocol: Protocol,
-    port: u16,
-    seen: &Mutex<Vec<Seen>>,
-    stop: &AtomicBool,
-) {
+fn watch(socket: &UdpSocket, protocol: Protocol, port: u16, seen: &Mutex<Vec<Seen>>, stop: &AtomicBool) {
     let mut packet = [0; 256];
     while !stop.load(Ordering::Relaxed) {
         match socket.recv_from(&mut packet) {
             Ok((length, source)) => {
                 if let Some(packet) = parse(&packet[..length], source, protocol, port) {
-                    seen.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(packet);
+                    seen.lock().unwrap_or_else(PoisonError::into_inner).push(packet);
                 }
             }
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => return,
         }
     }
@@ -134,20 +110,9 @@ fn watch(
 
 /// IPv4 raw sockets give the IP header too; IPv6 ones start at the transport header.
 fn parse(packet: &[u8], source: SocketAddr, protocol: Protocol, port: u16) -> Option<Seen> {
-    let header = if source.is_ipv4() {
-        usize::from(packet.first()? & 0x0f) * 4
-    } else {
-        0
-    };
+    let header = if source.is_ipv4() { usize::from(packet.first()? & 0x0f) * 4 } else { 0 };
     let transport = packet.get(header..)?;
     let destination = u16::from_be_bytes([*transport.get(2)?, *transport.get(3)?]);
-    let flags = if protocol == Protocol::TCP {
-        *transport.get(13)?
-    } else {
-        0
-    };
-    (destination == port).then_some(Seen {
-        source: source.ip(),
-        flags,
-    })
+    let flags = if protocol == Protocol::TCP { *transport.get(13)? } else { 0 };
+    (destination == port).then_some(Seen { source: source.ip(), flags })
 }

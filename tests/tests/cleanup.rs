@@ -11,8 +11,7 @@ use tests::{leftovers, require, requires, wait};
 /// Whether a process lives; one that only waits to be reaped does not.
 fn lives(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 #[test]
@@ -20,19 +19,12 @@ fn a_dropped_namespace_takes_its_processes_along() -> Result<()> {
     require!(requires::root());
     let ns = Netns::new("dropped")?;
     let (path, process) = (ns.path(), ns.spawn("sleep", &["1000"])?);
-    wait::until(
-        "the process to be in the namespace",
-        Duration::from_secs(5),
-        || {
-            run(Command::new("ip").args(["netns", "pids", ns.name()]))
-                .is_ok_and(|pids| !pids.is_empty())
-        },
-    )?;
+    wait::until("the process to be in the namespace", Duration::from_secs(5), || {
+        run(Command::new("ip").args(["netns", "pids", ns.name()])).is_ok_and(|pids| !pids.is_empty())
+    })?;
     let pid = process.pid();
     drop(ns);
-    wait::until("the process to be gone", Duration::from_secs(5), || {
-        !lives(pid)
-    })?;
+    wait::until("the process to be gone", Duration::from_secs(5), || !lives(pid))?;
     assert!(!path.exists());
     Ok(())
 }
@@ -47,17 +39,14 @@ fn a_process_ends_with_the_thread_that_started_it() -> Result<()> {
             let pid = process.pid();
             // As if the test process had been killed: nothing is dropped. Until `sleep` runs, nothing was asked for.
             wait::until("sleep to run", Duration::from_secs(5), || {
-                std::fs::read_to_string(format!("/proc/{pid}/comm"))
-                    .is_ok_and(|name| name.trim() == "sleep")
+                std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")
             })?;
             std::mem::forget(process);
             anyhow::Ok(pid)
         });
         starter.join().expect("the starting thread does not panic")
     })?;
-    wait::until("the process to be gone", Duration::from_secs(5), || {
-        !lives(pid)
-    })
+    wait::until("the process to be gone", Duration::from_secs(5), || !lives(pid))
 }
 
 #[test]

@@ -20,14 +20,8 @@ const MEANWHILE: Duration = Duration::from_secs(6);
 fn falls_to_strangers(real: &RealWorld) -> Result<()> {
     for address in real.internet.guard.both() {
         let outcome = probe::http(&real.internet.ns, address, PORT)?;
-        assert!(
-            matches!(&outcome, Outcome::Open(answer) if answer.contains("Ollama is running")),
-            "{outcome:?}"
-        );
-        assert_eq!(
-            real.ollama.list(&real.internet.ns, address)?,
-            [format!("{MODEL}:latest")]
-        );
+        assert!(matches!(&outcome, Outcome::Open(answer) if answer.contains("Ollama is running")), "{outcome:?}");
+        assert_eq!(real.ollama.list(&real.internet.ns, address)?, [format!("{MODEL}:latest")]);
     }
     Ok(())
 }
@@ -36,11 +30,7 @@ fn falls_to_strangers(real: &RealWorld) -> Result<()> {
 fn is_silent_to_strangers(real: &RealWorld) -> Result<()> {
     for side in [&real.internet, &real.laptop] {
         for address in side.guard.both() {
-            assert_eq!(
-                probe::tcp(&side.ns, address, PORT)?,
-                Outcome::Silent,
-                "{address}"
-            );
+            assert_eq!(probe::tcp(&side.ns, address, PORT)?, Outcome::Silent, "{address}");
         }
     }
     for address in real.internet.guard.both() {
@@ -56,26 +46,15 @@ fn nmap(real: &RealWorld, address: IpAddr) -> Result<String> {
     arguments.extend(address.is_ipv6().then_some("-6"));
     arguments.push(&target);
     let printed = real.internet.ns.run("nmap", &arguments)?;
-    let row = printed
-        .lines()
-        .find(|line| line.starts_with(&format!("{PORT}/tcp")));
-    Ok(row
-        .and_then(|row| row.split_whitespace().nth(1))
-        .unwrap_or(&printed)
-        .to_owned())
+    let row = printed.lines().find(|line| line.starts_with(&format!("{PORT}/tcp")));
+    Ok(row.and_then(|row| row.split_whitespace().nth(1)).unwrap_or(&printed).to_owned())
 }
 
 /// The laptop lists the models and streams a generation over the tailnet, by both of the host's addresses there.
 fn serves_the_tailnet(real: &RealWorld, host: &Node) -> Result<()> {
     for address in host.addresses.both() {
-        assert_eq!(
-            real.ollama.list(&real.laptop.ns, address)?,
-            [format!("{MODEL}:latest")]
-        );
-        let tokens = real
-            .ollama
-            .stream(&real.laptop.ns, address, Duration::ZERO)?
-            .finish()?;
+        assert_eq!(real.ollama.list(&real.laptop.ns, address)?, [format!("{MODEL}:latest")]);
+        let tokens = real.ollama.stream(&real.laptop.ns, address, Duration::ZERO)?.finish()?;
         assert!(tokens > 1, "{tokens} tokens by {address}: not a stream");
     }
     Ok(())
@@ -96,12 +75,7 @@ fn an_unguarded_ollama_answers_strangers_and_the_tailnet() -> Result<()> {
 
 #[test]
 fn a_guarded_ollama_answers_the_tailnet_alone() -> Result<()> {
-    require!(
-        real::requirements(),
-        requires::guard(),
-        requires::bpffs(),
-        requires::tool("nmap")
-    );
+    require!(real::requirements(), requires::guard(), requires::bpffs(), requires::tool("nmap"));
     let real = RealWorld::new()?;
     let host = real.join()?;
     falls_to_strangers(&real)?;
@@ -116,12 +90,7 @@ fn a_guarded_ollama_answers_the_tailnet_alone() -> Result<()> {
 
 #[test]
 fn a_tailnet_that_appears_after_the_guard_is_served() -> Result<()> {
-    require!(
-        real::requirements(),
-        requires::guard(),
-        requires::bpffs(),
-        requires::tool("nmap")
-    );
+    require!(real::requirements(), requires::guard(), requires::bpffs(), requires::tool("nmap"));
     let real = RealWorld::new()?;
     falls_to_strangers(&real)?;
     let guard = Guard::start(&real.world.guard, DEFAULT)?;
@@ -131,10 +100,9 @@ fn a_tailnet_that_appears_after_the_guard_is_served() -> Result<()> {
     for _ in 0..2 {
         let host = real.join()?;
         guard.status_when("tailscale0 to be trusted", |status| {
-            status["interfaces"].as_array().is_some_and(|rows| {
-                rows.iter()
-                    .any(|row| row["name"] == "tailscale0" && row["class"] == "trusted")
-            })
+            status["interfaces"]
+                .as_array()
+                .is_some_and(|rows| rows.iter().any(|row| row["name"] == "tailscale0" && row["class"] == "trusted"))
         })?;
         serves_the_tailnet(&real, &host)?;
         is_silent_to_strangers(&real)?;
@@ -144,17 +112,10 @@ fn a_tailnet_that_appears_after_the_guard_is_served() -> Result<()> {
 
 #[test]
 fn a_stream_over_the_tailnet_survives_the_guards_start_reload_death_and_return() -> Result<()> {
-    require!(
-        real::requirements(),
-        requires::guard(),
-        requires::bpffs(),
-        requires::tool("nmap")
-    );
+    require!(real::requirements(), requires::guard(), requires::bpffs(), requires::tool("nmap"));
     let real = RealWorld::new()?;
     let host = real.join()?;
-    let mut stream = real
-        .ollama
-        .stream(&real.laptop.ns, host.addresses.v4.into(), MEANWHILE)?;
+    let mut stream = real.ollama.stream(&real.laptop.ns, host.addresses.v4.into(), MEANWHILE)?;
     stream.flows()?;
 
     let mut guard = Guard::start(&real.world.guard, DEFAULT)?;

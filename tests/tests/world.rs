@@ -15,22 +15,11 @@ const PORT: u16 = 11434;
 fn answers(listener: &Listener, side: &Side) -> Result<()> {
     for address in side.guard.both() {
         let outcome = probe::http(&side.ns, address, PORT)?;
-        assert!(
-            matches!(&outcome, Outcome::Open(answer) if answer.ends_with(GREETING)),
-            "{address}: {outcome:?}"
-        );
+        assert!(matches!(&outcome, Outcome::Open(answer) if answer.ends_with(GREETING)), "{address}: {outcome:?}");
     }
     for own in side.own.both() {
-        assert!(
-            listener
-                .accepted()
-                .iter()
-                .any(|connection| connection.from.ip() == own),
-            "accepted {own}"
-        );
-        wait::until(format!("the SYN of {own}"), Duration::from_secs(1), || {
-            listener.witness.sources().contains(&own)
-        })?;
+        assert!(listener.accepted().iter().any(|connection| connection.from.ip() == own), "accepted {own}");
+        wait::until(format!("the SYN of {own}"), Duration::from_secs(1), || listener.witness.sources().contains(&own))?;
     }
     Ok(())
 }
@@ -49,12 +38,7 @@ fn an_unguarded_host_answers_from_every_side() -> Result<()> {
 
 #[test]
 fn an_unguarded_host_answers_through_a_wireguard_tunnel() -> Result<()> {
-    require!(
-        requires::root(),
-        requires::tool("wireguard-go"),
-        requires::tool("wg"),
-        requires::file("/dev/net/tun")
-    );
+    require!(requires::root(), requires::tool("wireguard-go"), requires::tool("wg"), requires::file("/dev/net/tun"));
     let world = World::new()?;
     let listener = Listener::http(&world.guard, PORT)?;
     let internet = world.internet()?;
@@ -69,14 +53,9 @@ fn a_datagram_comes_back() -> Result<()> {
     let echo = UdpEcho::start(&world.guard, PORT)?;
     let lan = world.lan()?;
     for address in lan.guard.both() {
-        assert_eq!(
-            probe::udp(&lan.ns, address, PORT)?,
-            Outcome::Open("hello".into())
-        );
+        assert_eq!(probe::udp(&lan.ns, address, PORT)?, Outcome::Open("hello".into()));
     }
-    wait::until("both datagrams", Duration::from_secs(1), || {
-        echo.witness.sources().len() == 2
-    })
+    wait::until("both datagrams", Duration::from_secs(1), || echo.witness.sources().len() == 2)
 }
 
 #[test]
@@ -95,11 +74,7 @@ fn a_port_without_listener_refuses_and_a_dropped_one_is_silent() -> Result<()> {
     for address in lan.guard.both() {
         assert_eq!(probe::tcp(&lan.ns, address, PORT)?, Outcome::Silent);
     }
-    assert_eq!(
-        listener.witness.seen(),
-        [],
-        "what netfilter dropped never reached the transport layer"
-    );
+    assert_eq!(listener.witness.seen(), [], "what netfilter dropped never reached the transport layer");
     assert_eq!(listener.accepted(), []);
     Ok(())
 }
@@ -111,9 +86,6 @@ fn worlds_with_the_same_interface_names_live_side_by_side() -> Result<()> {
     let listener = Listener::http(&worlds[0].guard, PORT)?;
     let sides = [worlds[0].internet()?, worlds[1].internet()?];
     answers(&listener, &sides[0])?;
-    assert_eq!(
-        probe::tcp(&sides[1].ns, sides[1].guard.v4, PORT)?,
-        Outcome::Refused
-    );
+    assert_eq!(probe::tcp(&sides[1].ns, sides[1].guard.v4, PORT)?, Outcome::Refused);
     Ok(())
 }

@@ -23,11 +23,7 @@ impl Stream {
 
     /// How many tokens have arrived.
     pub fn tokens(&self) -> usize {
-        self.process
-            .log()
-            .lines()
-            .filter(|line| line.starts_with("token"))
-            .count()
+        self.process.log().lines().filter(|line| line.starts_with("token")).count()
     }
 
     /// Waits for more tokens than have arrived up to now: the stream flows.
@@ -43,27 +39,15 @@ impl Stream {
     /// Waits until the last generation ended in order; returns how many tokens came in all.
     pub fn finish(mut self) -> Result<usize> {
         let status = self.process.exited(LIMIT)?;
-        ensure!(
-            status.success(),
-            "the client ended with {status}: {}",
-            self.tail()
-        );
-        self.process
-            .log()
-            .lines()
-            .last()
-            .filter(|line| *line == "done")
-            .context("the client did not say done")?;
+        ensure!(status.success(), "the client ended with {status}: {}", self.tail());
+        self.process.log().lines().last().filter(|line| *line == "done").context("the client did not say done")?;
         Ok(self.tokens())
     }
 
     /// The end of what the client printed: the reason, not a thousand tokens.
     fn tail(&self) -> String {
         let log = self.process.log();
-        let lines: Vec<_> = log
-            .lines()
-            .filter(|line| !line.starts_with("token"))
-            .collect();
+        let lines: Vec<_> = log.lines().filter(|line| !line.starts_with("token")).collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 }

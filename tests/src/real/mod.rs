@@ -48,15 +48,7 @@ impl RealWorld {
         let coordinator = Coordinator::start(&parts, &internet)?;
         let laptop_node = Node::join(&parts, &laptop.ns, "laptop", &coordinator)?;
         let ollama = Ollama::start(&parts, &world.guard)?;
-        Ok(Self {
-            ollama,
-            laptop_node,
-            coordinator,
-            laptop,
-            internet,
-            world,
-            parts,
-        })
+        Ok(Self { ollama, laptop_node, coordinator, laptop, internet, world, parts })
     }
 
     /// Starts Tailscale on the host: `tailscale0` appears, and the laptop reaches the host at the node's addresses.
@@ -71,7 +63,5 @@ impl RealWorld {
 pub fn requirements() -> Result<(), String> {
     requires::root()?;
     requires::file("/dev/net/tun")?;
-    Parts::find()
-        .map(drop)
-        .map_err(|error| format!("{error:#}"))
+    Parts::find().map(drop).map_err(|error| format!("{error:#}"))
 }

@@ -40,10 +40,7 @@ impl Ollama {
         let program = parts.program("ollama");
         let command = |arguments: &[&str], host: &str| -> Result<Command> {
             let mut command = ns.command(utf8(&program)?, arguments);
-            command
-                .env("HOME", home.path())
-                .env("OLLAMA_HOST", host)
-                .env("OLLAMA_KEEP_ALIVE", "-1");
+            command.env("HOME", home.path()).env("OLLAMA_HOST", host).env("OLLAMA_KEEP_ALIVE", "-1");
             Ok(command)
         };
         let process = Process::spawn(&command(&["serve"], "0.0.0.0")?, "ollama serve")?;
@@ -53,24 +50,13 @@ impl Ollama {
         .with_context(|| process.log())?;
 
         let model = home.path().join("model.gguf");
-        run(Command::new(parts.python())
-            .arg(script("make_model.py"))
-            .arg(&model))?;
+        run(Command::new(parts.python()).arg(script("make_model.py")).arg(&model))?;
         let recipe = home.path().join("Modelfile");
         fs::write(&recipe, format!("FROM {}\n", model.display()))?;
-        run(&mut command(
-            &["create", MODEL, "-f", utf8(&recipe)?],
-            "127.0.0.1",
-        )?)?;
+        run(&mut command(&["create", MODEL, "-f", utf8(&recipe)?], "127.0.0.1")?)?;
 
-        let ollama = Self {
-            process,
-            parts: parts.clone(),
-            _home: home,
-        };
-        ollama
-            .stream(ns, Ipv4Addr::LOCALHOST.into(), Duration::ZERO)?
-            .finish()?;
+        let ollama = Self { process, parts: parts.clone(), _home: home };
+        ollama.stream(ns, Ipv4Addr::LOCALHOST.into(), Duration::ZERO)?.finish()?;
         Ok(ollama)
     }
 
@@ -82,12 +68,7 @@ impl Ollama {
     }
 
     /// Starts to stream generations from another namespace, by the official client, for so long.
-    pub fn stream(
-        &self,
-        from: &Netns,
-        address: std::net::IpAddr,
-        time: Duration,
-    ) -> Result<Stream> {
+    pub fn stream(&self, from: &Netns, address: std::net::IpAddr, time: Duration) -> Result<Stream> {
         let (python, script, host) = (self.parts.python(), script("client.py"), url(address));
         let seconds = time.as_secs_f64().to_string();
         let arguments = [utf8(&script)?, &host, "generate", MODEL, &seconds];

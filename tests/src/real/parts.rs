@@ -37,25 +37,18 @@ impl Parts {
 }
 
 fn ensure_exists(file: &Path) -> Result<()> {
-    ensure!(
-        file.exists(),
-        "needs {}: cargo xtask setup --real",
-        file.display()
-    );
+    ensure!(file.exists(), "needs {}: cargo xtask setup --real", file.display());
     Ok(())
 }
 
 /// A script of the suites, in the source tree.
 pub(super) fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("real")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("real").join(name)
 }
 
 /// A path as an argument.
 pub(super) fn utf8(path: &Path) -> Result<&str> {
-    path.to_str()
-        .with_context(|| format!("{} is not UTF-8", path.display()))
+    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
 fn folder() -> Result<PathBuf> {

@@ -33,9 +33,7 @@ impl Coordinator {
     pub fn start(parts: &Parts, internet: &Side) -> Result<Self> {
         let address = internet.own.v4;
         let program = parts.program("control");
-        let mut process = internet
-            .ns
-            .spawn(utf8(&program)?, &["-address", &address.to_string()])?;
+        let mut process = internet.ns.spawn(utf8(&program)?, &["-address", &address.to_string()])?;
         process.logged("ready", LIMIT)?;
         Ok(Self { process, address })
     }
@@ -72,24 +70,11 @@ impl Node {
         let options = [tun.as_str(), &state, &socket, "--no-logs-no-support"];
         let daemon = ns.spawn("unshare", &[&arguments[..], &options[..]].concat())?;
 
-        let nowhere = Addresses {
-            v4: Ipv4Addr::UNSPECIFIED,
-            v6: std::net::Ipv6Addr::UNSPECIFIED,
-        };
-        let mut node = Self {
-            daemon,
-            addresses: nowhere,
-            client: parts.program("tailscale"),
-            folder,
-        };
-        wait::until("tailscaled's socket", LIMIT, || {
-            node.folder.path().join("socket").exists()
-        })
-        .with_context(|| node.daemon.log())?;
-        let (server, host) = (
-            format!("--login-server={}", coordinator.url()),
-            format!("--hostname={name}"),
-        );
+        let nowhere = Addresses { v4: Ipv4Addr::UNSPECIFIED, v6: std::net::Ipv6Addr::UNSPECIFIED };
+        let mut node = Self { daemon, addresses: nowhere, client: parts.program("tailscale"), folder };
+        wait::until("tailscaled's socket", LIMIT, || node.folder.path().join("socket").exists())
+            .with_context(|| node.daemon.log())?;
+        let (server, host) = (format!("--login-server={}", coordinator.url()), format!("--hostname={name}"));
         node.tailscale(&["up", &server, &host, "--accept-dns=false", "--timeout=60s"])?;
         node.addresses = node.assigned()?;
         Ok(node)
@@ -98,20 +83,9 @@ impl Node {
     /// Waits until a packet to another node comes back, through the relay or directly.
     pub fn ping(&self, other: &Self) -> Result<()> {
         let address = other.addresses.v4.to_string();
-        wait::value(
-            format!("a way through the tailnet to {address}"),
-            LIMIT,
-            || {
-                self.tailscale(&[
-                    "ping",
-                    "--c=1",
-                    "--timeout=2s",
-                    "--until-direct=false",
-                    &address,
-                ])
-                .ok()
-            },
-        )
+        wait::value(format!("a way through the tailnet to {address}"), LIMIT, || {
+            self.tailscale(&["ping", "--c=1", "--timeout=2s", "--until-direct=false", &address]).ok()
+        })
         .with_context(|| self.daemon.log())?;
         Ok(())
     }
@@ -119,31 +93,16 @@ impl Node {
     /// Runs the client program with this node's daemon.
     pub fn tailscale(&self, arguments: &[&str]) -> Result<String> {
         let socket = format!("--socket={}", self.folder.path().join("socket").display());
-        let output = Command::new(&self.client)
-            .arg(socket)
-            .args(arguments)
-            .output()?;
+        let output = Command::new(&self.client).arg(socket).args(arguments).output()?;
         let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "tailscale {arguments:?}: {}\n{}",
-            error.trim(),
-            self.daemon.log()
-        );
+        ensure!(output.status.success(), "tailscale {arguments:?}: {}\n{}", error.trim(), self.daemon.log());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn assigned(&self) -> Result<Addresses> {
         let printed = self.tailscale(&["ip"])?;
         let mut lines = printed.lines().map(str::trim);
-        let mut next = || {
-            lines
-                .next()
-                .with_context(|| format!("tailscale ip printed {printed:?}"))
-        };
-        Ok(Addresses {
-            v4: next()?.parse()?,
-            v6: next()?.parse()?,
-        })
+        let mut next = || lines.next().with_context(|| format!("tailscale ip printed {printed:?}"));
+        Ok(Addresses { v4: next()?.parse()?, v6: next()?.parse()? })
     }
 }
