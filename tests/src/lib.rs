@@ -1,1 +1,18 @@
-//! Harness.
+//! The harness the suites share: hosts made of network namespaces, what listens and probes in them, and the guard itself.
+//!
+//! A suite starts with [`require!`], builds a [`topology::World`] with the sides it needs, first sees that the port
+//! answers without a guard, then starts a [`guard::Guard`] and sees that it does not. Nothing is shared between tests,
+//! so they run in parallel; everything is removed on drop, and what a crashed run left is removed by the next one.
+
+pub mod guard;
+pub mod leftovers;
+pub mod listener;
+pub mod netns;
+pub mod probe;
+pub mod process;
+pub mod real;
+pub mod requires;
+pub mod topology;
+pub mod wait;
+pub mod wireguard;
+pub mod witness;
