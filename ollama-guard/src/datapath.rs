@@ -6,6 +6,7 @@
 //!
 //! [`KernelRules`]: crate::plan::rules::KernelRules
 
+mod attach;
 mod counters;
 mod error;
 mod map;
@@ -16,9 +17,10 @@ mod state;
 mod sys;
 mod wall;
 
+pub use attach::{Enforced, Target};
 pub use counters::{InterfaceReading, Reading, SourceReading};
 pub use error::DatapathError;
 pub use pins::{PinDirectory, Versions};
 pub use program::{Family, ProgramKey};
 pub use state::State;
-pub use wall::{Attachment, Enforced, Point, Target, Wall};
+pub use wall::{Attachment, Point, Wall};

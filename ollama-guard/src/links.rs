@@ -4,10 +4,12 @@
 mod attributes;
 mod error;
 mod events;
+pub mod features;
 mod kind;
 mod message;
 mod name;
 mod netlink;
+mod read;
 mod sysfs;
 
 use std::collections::BTreeMap;
@@ -15,9 +17,7 @@ use std::collections::BTreeMap;
 pub use error::LinkError;
 pub use events::LinkEvents;
 pub use kind::Kind;
-use netlink::{Ask, Family, Outcome};
 
-use self::attributes::push_attribute;
 use crate::policy::InterfaceName;
 
 /// One interface.
@@ -106,41 +106,7 @@ pub enum XdpMode {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links(BTreeMap<u32, Link>);
 
-/// `include/uapi/linux/rtnetlink.h`.
-const RTM_GETLINK: u16 = 18;
-const IFLA_EXT_MASK: u16 = 29;
-const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
-/// `struct ifinfomsg`, all zero: every interface.
-const ANY_INTERFACE: [u8; 16] = [0; 16];
-/// Reads of a namespace that changes all the time.
-const ATTEMPTS: usize = 10;
-
 impl Links {
-    /// Reads the calling thread's network namespace.
-    ///
-    /// A listing that a change interrupted is read again. After ten of those in a row the last one is taken:
-    /// whoever subscribed to [`LinkEvents`] before has those changes queued and will read again.
-    pub fn read() -> Result<Self, LinkError> {
-        let mut request = ANY_INTERFACE.to_vec();
-        push_attribute(&mut request, IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
-        let mut links = Vec::new();
-        for _ in 0..ATTEMPTS {
-            links.clear();
-            let outcome =
-                netlink::converse(Family::Route, "list the interfaces", RTM_GETLINK, Ask::Dump, &request, |body| {
-                    links.push(message::parse(body)?);
-                    Ok(())
-                })?;
-            if outcome == Outcome::Consistent {
-                break;
-            }
-        }
-        for link in &mut links {
-            link.physical = link.physical || sysfs::has_parent_device(link);
-        }
-        Ok(links.into_iter().collect())
-    }
-
     /// In order of their index.
     pub fn iter(&self) -> impl Iterator<Item = &Link> {
         self.0.values()

@@ -19,6 +19,9 @@ pub struct PinDirectory {
     version: PathBuf,
 }
 
+/// Ends the pin's name of a link that is being installed.
+const NEXT: &str = "-next";
+
 /// Which ABI versions have pins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Versions {
@@ -87,6 +90,28 @@ impl PinDirectory {
     /// One interface's link.
     pub(super) fn link(&self, interface: u32) -> PathBuf {
         self.links().join(interface.to_string())
+    }
+
+    /// Where an interface's next link is pinned before it takes the place of the present one.
+    pub(super) fn next_link(&self, interface: u32) -> PathBuf {
+        self.links().join(format!("{interface}{NEXT}"))
+    }
+
+    /// Puts a link in place whose installation was cut short: it is attached, and the newer one.
+    pub(super) fn finish_installs(&self) -> Result<(), DatapathError> {
+        for name in entries(&self.links())? {
+            let interface = name.to_str().and_then(|name| name.strip_suffix(NEXT)?.parse().ok());
+            if let Some(interface) = interface {
+                self.install_link(interface)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the next link's pin take the place of the present one's, which detaches that.
+    pub(super) fn install_link(&self, interface: u32) -> Result<(), DatapathError> {
+        let next = self.next_link(interface);
+        fs::rename(&next, self.link(interface)).map_err(|error| pin_error("rename", &next, error))
     }
 
     /// Removes everything, of every version. Links detach with their pins. True if there was anything.

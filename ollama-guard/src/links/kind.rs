@@ -19,9 +19,9 @@ pub enum Kind {
     Team,
     /// One end of a veth pair.
     Veth,
-    /// A layer-3 tunnel of a program (OpenVPN, tailscaled, wireguard-go).
+    /// A layer-3 tunnel of a program (`OpenVPN`, tailscaled, wireguard-go).
     Tun,
-    /// A layer-2 tunnel of a program (QEMU, OpenVPN).
+    /// A layer-2 tunnel of a program (QEMU, `OpenVPN`).
     Tap,
     /// In-kernel `WireGuard`.
     Wireguard,

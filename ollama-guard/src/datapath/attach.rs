@@ -1,0 +1,174 @@
+//! Attaching a program to an interface, and changing hook or program, without a gap.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::pins::{pin_error, unpin};
+use super::sys::{self, LinkHook};
+use super::{Attachment, DatapathError, Family, Point, ProgramKey, Wall};
+use crate::links::features::Snapshot;
+use crate::plan::hook::{Hook, HookReason};
+use crate::plan::rules::KernelRules;
+
+/// What an interface should have.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The interface's index.
+    pub interface: u32,
+    /// Its name, for messages.
+    pub name: &'a str,
+    /// It has no Ethernet header.
+    pub layer3: bool,
+    /// What of ours is attached there now, from [`Wall::attachments`].
+    pub current: Option<&'a Attachment>,
+    /// If that is XDP: native, rather than generic.
+    pub native: bool,
+    /// What to enforce.
+    pub rules: &'a KernelRules,
+    /// Hooks to try, best first.
+    pub hooks: &'a [Hook],
+}
+
+/// What became of a [`Target`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enforced {
+    /// The hook in use.
+    pub hook: Hook,
+    /// The program there.
+    pub key: ProgramKey,
+    /// Something was changed.
+    pub changed: bool,
+    /// Better hooks that refused, and why.
+    pub refused: Vec<(Hook, String)>,
+}
+
+impl Target<'_> {
+    const fn family(&self, hook: Hook) -> Family {
+        match hook {
+            Hook::XdpNative | Hook::XdpGeneric => Family::Xdp,
+            Hook::Tcx | Hook::Clsact if self.layer3 => Family::TcLayer3,
+            Hook::Tcx | Hook::Clsact => Family::Tc,
+        }
+    }
+
+    /// Is it attached at this hook already?
+    fn is_at(&self, hook: Hook) -> bool {
+        match (self.current.map(|current| current.point), hook) {
+            (Some(Point::Xdp), Hook::XdpNative) => self.native,
+            (Some(Point::Xdp), Hook::XdpGeneric) => !self.native,
+            (Some(Point::Tcx), Hook::Tcx) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Wall {
+    /// Makes the interface enforce its rules by the best hook that takes it. What stands is replaced in place, and
+    /// goes only once its successor is there.
+    pub fn enforce(&mut self, target: &Target<'_>) -> Result<Enforced, DatapathError> {
+        let mut refused = Vec::new();
+        let mut stand_in = None;
+        for &hook in target.hooks {
+            match self.try_hook(target, hook, &mut stand_in) {
+                Ok((key, changed)) => return Ok(Enforced { hook, key, changed, refused }),
+                Err(Refusal::Fatal(error)) => return Err(error),
+                Err(Refusal::Hook(reason)) => refused.push((hook, reason)),
+            }
+        }
+        let reasons: Vec<String> = refused.iter().map(|(hook, reason)| format!("{hook}: {reason}")).collect();
+        Err(DatapathError::Attach { interface: target.name.to_owned(), reasons: reasons.join("; ") })
+    }
+
+    fn try_hook(
+        &mut self,
+        target: &Target<'_>,
+        hook: Hook,
+        stand_in: &mut Option<OwnedFd>,
+    ) -> Result<(ProgramKey, bool), Refusal> {
+        let key = self.ready(target, hook)?;
+        if target.is_at(hook) {
+            let instance = &self.instances[&key];
+            if target.current.is_some_and(|current| current.program == instance.id) {
+                return Ok((key, false));
+            }
+            let link = sys::open_pin(&self.pins.link(target.interface))?;
+            sys::update_link(link.as_fd(), instance.fd.as_fd())?;
+            return Ok((key, true));
+        }
+        let at_xdp = target.current.is_some_and(|current| current.point == Point::Xdp);
+        if at_xdp && !hook.is_tc() && stand_in.is_none() {
+            // The other XDP mode needs the hook free. A TCX link, dropped when all is done, guards meanwhile.
+            *stand_in = Some(self.link(target, Hook::Tcx, LinkHook::Tcx)?);
+            unpin(&self.pins.link(target.interface))?;
+        }
+        let link = match hook {
+            Hook::XdpNative => self.link_native(target)?,
+            Hook::XdpGeneric => self.link(target, hook, LinkHook::XdpGeneric)?,
+            Hook::Tcx => self.link(target, hook, LinkHook::Tcx)?,
+            Hook::Clsact => return Err(Refusal::Hook("not supported yet".to_owned())),
+        };
+        self.install(target, &link)?;
+        Ok((key, true))
+    }
+
+    /// Loads what the hook needs and makes room for the counters.
+    fn ready(&mut self, target: &Target<'_>, hook: Hook) -> Result<ProgramKey, DatapathError> {
+        let family = target.family(hook);
+        let key = ProgramKey::new(target.rules, family);
+        self.ensure_loaded(&key, target.rules, family)?;
+        self.ensure_counters(target.interface)?;
+        Ok(key)
+    }
+
+    /// A new link, attached as long as it is held.
+    fn link(&mut self, target: &Target<'_>, hook: Hook, at: LinkHook) -> Result<OwnedFd, Refusal> {
+        let key = self.ready(target, hook)?;
+        Ok(sys::create_link(self.instances[&key].fd.as_fd(), target.interface, at)?)
+    }
+
+    /// Attaches in the driver, unless that changes anything else about the device.
+    fn link_native(&mut self, target: &Target<'_>) -> Result<OwnedFd, Refusal> {
+        let read = || Snapshot::read(target.interface).map_err(|error| Refusal::Hook(error.to_string()));
+        let before = read()?;
+        let link = self.link(target, Hook::XdpNative, LinkHook::XdpNative)?;
+        let differences = before.differences(&read()?);
+        if differences.is_empty() {
+            return Ok(link);
+        }
+        Err(Refusal::Hook(HookReason::RolledBack(differences).to_string()))
+    }
+
+    /// Lets the link's pin take the place of the old one's, which detaches that.
+    fn install(&self, target: &Target<'_>, link: &OwnedFd) -> Result<(), DatapathError> {
+        let next = self.pins.next_link(target.interface);
+        unpin(&next)?;
+        sys::pin(link.as_fd(), &next).map_err(|error| pin_error("pin", &next, error))?;
+        self.pins.install_link(target.interface)
+    }
+}
+
+/// Why a hook did not take.
+enum Refusal {
+    /// This hook will not do; another may.
+    Hook(String),
+    /// No hook will.
+    Fatal(DatapathError),
+}
+
+impl From<DatapathError> for Refusal {
+    fn from(error: DatapathError) -> Self {
+        match error {
+            DatapathError::Load { .. } => Self::Hook(error.to_string()),
+            error => Self::Fatal(error),
+        }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EPERM) => Self::Fatal(DatapathError::NotPermitted),
+            _ => Self::Hook(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Asking the kernel for one interface or all of them.
+
+use super::attributes::push_attribute;
+use super::netlink::{Ask, Family, Outcome, converse};
+use super::{Link, LinkError, Links, message, sysfs};
+
+/// `include/uapi/linux/rtnetlink.h`.
+const RTM_GETLINK: u16 = 18;
+const IFLA_EXT_MASK: u16 = 29;
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
+/// Reads of a namespace that changes all the time.
+const ATTEMPTS: usize = 10;
+
+/// Asks for one interface, or for all (index zero). Counters are left out.
+fn request(index: u32) -> Vec<u8> {
+    // `struct ifinfomsg`: the index is its second word.
+    let mut request = vec![0; 16];
+    request[4..8].copy_from_slice(&index.to_ne_bytes());
+    push_attribute(&mut request, IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+    request
+}
+
+impl Link {
+    /// Reads one interface of the calling thread's network namespace.
+    pub fn read(index: u32) -> Result<Self, LinkError> {
+        let what = format!("read interface {index}");
+        let mut link = None;
+        converse(Family::Route, &what, RTM_GETLINK, Ask::One, &request(index), |body| {
+            link = Some(message::parse(body)?);
+            Ok(())
+        })?;
+        link.map(completed).ok_or(LinkError::Malformed { what, detail: "it is empty" })
+    }
+}
+
+/// Adds what older kernels do not say over netlink.
+fn completed(mut link: Link) -> Link {
+    link.physical = link.physical || sysfs::has_parent_device(&link);
+    link
+}
+
+impl Links {
+    /// Reads the calling thread's network namespace.
+    ///
+    /// A listing that a change interrupted is read again. After ten of those in a row the last one is taken:
+    /// whoever subscribed to [`super::LinkEvents`] before has those changes queued and will read again.
+    pub fn read() -> Result<Self, LinkError> {
+        let request = request(0);
+        let mut links = Vec::new();
+        for _ in 0..ATTEMPTS {
+            links.clear();
+            let outcome = converse(Family::Route, "list the interfaces", RTM_GETLINK, Ask::Dump, &request, |body| {
+                links.push(message::parse(body)?);
+                Ok(())
+            })?;
+            if outcome == Outcome::Consistent {
+                break;
+            }
+        }
+        Ok(links.into_iter().map(completed).collect())
+    }
+}
