@@ -5,12 +5,19 @@ use anyhow::{Context as _, Result, bail};
 use std::{process::Command, time::Duration};
 
 /// Long enough for a slow line, short enough not to look like a hang for ever.
-const LIMIT: Duration = Duration::from_secs(1800);
+const LIMIT: Duration = Duration::from_mins(30);
 
 /// Waits for another apt to finish, but not for a network that is not there.
 const APT: [&str; 9] = [
-    "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=10", "-o", "Acquire::https::Timeout=10",
-    "-o", "DPkg::Lock::Timeout=300", "--quiet=2",
+    "-o",
+    "Acquire::Retries=1",
+    "-o",
+    "Acquire::http::Timeout=10",
+    "-o",
+    "Acquire::https::Timeout=10",
+    "-o",
+    "DPkg::Lock::Timeout=300",
+    "--quiet=2",
 ];
 
 /// A package manager that this program knows.
@@ -49,7 +56,10 @@ impl Manager {
                 apt(&["update"], &[])?;
                 apt(&["--yes", "--no-install-recommends", "install"], names)
             }),
-            Self::Dnf => run(sh::root("dnf").args(["--assumeyes", "--setopt=timeout=10", "--setopt=retries=1", "install"]), names),
+            Self::Dnf => run(
+                sh::root("dnf").args(["--assumeyes", "--setopt=timeout=10", "--setopt=retries=1", "install"]),
+                names,
+            ),
             Self::Pacman => run(sh::root("pacman").args(["--sync", "--needed", "--noconfirm"]), names),
         }
     }
@@ -61,8 +71,9 @@ pub(crate) fn install(names: &[&str]) -> Result<()> {
         bail!("this distribution has no package for it; install it by hand");
     }
     let list = names.join(" ");
-    let manager = Manager::find()
-        .with_context(|| format!("none of apt-get, dnf and pacman is here; install by hand what Debian calls: {list}"))?;
+    let manager = Manager::find().with_context(|| {
+        format!("none of apt-get, dnf and pacman is here; install by hand what Debian calls: {list}")
+    })?;
     manager
         .install(names)
         .with_context(|| format!("could not install: {list}; is the network up? Or install them by hand"))

@@ -16,7 +16,9 @@ pub(crate) fn lint() -> Result<()> {
     sh::run(sh::cargo("fmt").args(["--all", "--check"]))?;
     sh::run(sh::cargo("clippy").args(HOST).args(["--all-targets", "--", "-Dwarnings"]))?;
     kernel_programs()?;
-    sh::run(sh::cargo("doc").args(HOST).args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-Dwarnings"))?;
+    sh::run(
+        sh::cargo("doc").args(HOST).args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-Dwarnings"),
+    )?;
     dependencies()
 }
 

@@ -42,11 +42,23 @@ impl Need {
     }
 }
 
-const fn program(name: &'static str, why: &'static str, apt: &'static str, dnf: &'static str, pacman: &'static str) -> Need {
+const fn program(
+    name: &'static str,
+    why: &'static str,
+    apt: &'static str,
+    dnf: &'static str,
+    pacman: &'static str,
+) -> Need {
     Need { what: name, why, probe: Probe::Program(name), packages: Packages { apt, dnf, pacman } }
 }
 
-const fn library(name: &'static str, why: &'static str, apt: &'static str, dnf: &'static str, pacman: &'static str) -> Need {
+const fn library(
+    name: &'static str,
+    why: &'static str,
+    apt: &'static str,
+    dnf: &'static str,
+    pacman: &'static str,
+) -> Need {
     Need { what: name, why, probe: Probe::Library(name), packages: Packages { apt, dnf, pacman } }
 }
 

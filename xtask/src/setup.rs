@@ -38,13 +38,12 @@ pub(crate) fn build_needs() -> Result<()> {
 }
 
 /// What the tests need. A tool that cannot be had is not an error: the suites that need it say so and skip.
-pub(crate) fn test_needs() -> Result<()> {
+pub(crate) fn test_needs() {
     match install_missing(need::TEST) {
         Ok(missing) if missing.is_empty() => {}
         Ok(missing) => eprintln!("missing for some tests: {}", missing.join(", ")),
         Err(error) => eprintln!("some tests will be skipped: {error:#}"),
     }
-    Ok(())
 }
 
 /// Builds a cargo tool from source.
@@ -53,7 +52,8 @@ pub(crate) fn cargo_install(name: &str, version: &str) -> Result<()> {
     cargo.args(["--locked", "--version", version, name]);
     // Without network: seconds, not minutes.
     cargo.env("CARGO_NET_RETRY", "1").env("CARGO_HTTP_TIMEOUT", "10");
-    sh::run(&mut cargo).with_context(|| format!("{name} {version} is missing and cargo could not install it; is the network up?"))
+    sh::run(&mut cargo)
+        .with_context(|| format!("{name} {version} is missing and cargo could not install it; is the network up?"))
 }
 
 /// Announces something missing.
@@ -85,7 +85,7 @@ fn compiler() -> Result<()> {
     say("the Rust library source", "the BPF target has no compiled `core`; cargo builds it");
     if sh::find_program("rustup").is_some() {
         let mut rustup = Command::new("rustup");
-        match sh::run_within(Duration::from_secs(120), rustup.args(["component", "add", "rust-src"])) {
+        match sh::run_within(Duration::from_mins(2), rustup.args(["component", "add", "rust-src"])) {
             Ok(()) if toolchain::find_rustc().is_ok() => return Ok(()),
             Ok(()) => {}
             Err(error) => eprintln!("{error:#}; trying the distribution's packages"),
@@ -93,7 +93,8 @@ fn compiler() -> Result<()> {
     }
     let manager = Manager::find().unwrap_or(Manager::Apt);
     let names: Vec<_> = manager.names(&need::COMPILER).collect();
-    install::install(&names).context("no Rust library source: `rustup component add rust-src` did not bring it either")?;
+    install::install(&names)
+        .context("no Rust library source: `rustup component add rust-src` did not bring it either")?;
     toolchain::find_rustc()?;
     Ok(())
 }

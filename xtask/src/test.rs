@@ -10,7 +10,7 @@ use std::{env, ffi::OsString};
 /// Runs all suites, or one.
 pub(crate) fn test(only: Option<&str>, arguments: &[OsString]) -> Result<()> {
     let binary = compile::compile(false)?;
-    setup::test_needs()?;
+    setup::test_needs();
     let bpffs = bpffs::mount()?;
 
     let mut cargo = cargo("test");

@@ -90,7 +90,11 @@ pub(crate) fn find_linker() -> Result<PathBuf, Missing> {
         .filter_map(|path| Some((!output(&path, "--version")?.contains(" 0.10."), path)))
         .collect();
     found.sort_by_key(|(later, _)| *later);
-    found.into_iter().map(|(_, path)| path).next().ok_or_else(|| Missing("no bpf-linker in PATH or ~/.cargo/bin".into()))
+    found
+        .into_iter()
+        .map(|(_, path)| path)
+        .next()
+        .ok_or_else(|| Missing("no bpf-linker in PATH or ~/.cargo/bin".into()))
 }
 
 /// Compilers in order of preference: the one cargo uses now, rustup's (stable, nightly, numbered), the system's.
@@ -144,7 +148,9 @@ fn find_llvm(prefix: &Path, host: &str, major: &str) -> Option<PathBuf> {
     dirs.iter()
         .filter_map(|dir| fs::read_dir(prefix.join(dir)).ok())
         .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
-        .filter(|path| path.file_name().is_some_and(|file| names.iter().any(|name| file.to_string_lossy().starts_with(name))))
+        .filter(|path| {
+            path.file_name().is_some_and(|file| names.iter().any(|name| file.to_string_lossy().starts_with(name)))
+        })
         // rustup ships a linker script of nearly the same name.
         .find(|path| {
             let mut magic = [0; 4];
