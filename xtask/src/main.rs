@@ -1,2 +1,89 @@
-//! xtask
-fn main() {}
+//! Everything a person types to set up, build, run, test and check ollama-guard: `cargo xtask <command>`.
+
+mod bpffs;
+mod compile;
+mod daemon;
+mod install;
+#[allow(dead_code, reason = "ollama-guard/build.rs uses the rest")]
+mod kernel;
+mod lint;
+mod need;
+mod real;
+mod run;
+mod running;
+mod setup;
+mod sh;
+mod test;
+#[allow(dead_code, reason = "ollama-guard/build.rs uses the rest")]
+mod toolchain;
+
+use clap::{Parser, Subcommand};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+/// Everything a person types to set up, build, run, test and check ollama-guard.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what the build lacks, and say why each is needed
+    Setup {
+        /// Also what the tests with the real Ollama and the real Tailscale need
+        #[arg(long)]
+        real: bool,
+    },
+    /// Set up, then build the program with its kernel programs inside
+    Build {
+        /// Optimised, as it is shipped
+        #[arg(long)]
+        release: bool,
+    },
+    /// Set up, build, and start the guard on this machine, detached; says how to look again and how to undo
+    Run {
+        /// Arguments for `ollama-guard run`
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// What `run` does once it is root
+    #[command(hide = true)]
+    Start {
+        /// The built program
+        binary: PathBuf,
+        /// Arguments for `ollama-guard run`
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Set up, build, and run the tests as root
+    Test {
+        /// One suite: a file of tests/tests by its name, or `unit`
+        #[arg(long)]
+        only: Option<String>,
+        /// A filter and options for the test programs
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Check formatting, clippy, documentation, licences and sources; every warning is an error
+    Lint,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Setup { real } => setup::setup(real),
+        Command::Build { release } => compile::compile(release).map(drop),
+        Command::Run { arguments } => run::run(&arguments),
+        Command::Start { binary, arguments } => daemon::start(&binary, &arguments),
+        Command::Test { only, arguments } => test::test(only.as_deref(), &arguments),
+        Command::Lint => lint::lint(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

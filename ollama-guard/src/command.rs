@@ -1,0 +1,45 @@
+//! The commands: thin, one file each. They print, and say how the program ends.
+
+pub mod check;
+mod down;
+pub mod output;
+mod run;
+mod sources;
+mod status;
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::{Cli, Command};
+use crate::config::{self, ConfigError, DEFAULT_PATH};
+use crate::exit::Exit;
+use crate::policy::Policy;
+
+/// Does what the command line says.
+pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
+    let file = cli.config.as_deref();
+    match &cli.command {
+        Command::Check(args) => check::check(file, args),
+        Command::Run(_) => run::run(file),
+        Command::Status(args) => status::status(file, args),
+        Command::Sources(args) => sources::sources(file, args),
+        Command::Down(_) => down::down(file),
+    }
+}
+
+fn load(file: Option<&Path>) -> Result<Policy, ConfigError> {
+    config::load(file, config::lockout::listeners)
+}
+
+/// For commands that only look: a faulty file changes nothing that is in force, so they go on with the default paths
+/// and say so.
+fn load_to_look(file: Option<&Path>) -> Policy {
+    load(file).unwrap_or_else(|error| {
+        eprintln!("{error}\nlooking in the default places meanwhile\n");
+        config::built_in()
+    })
+}
+
+/// The file to name in advice.
+fn config_file(file: Option<&Path>) -> PathBuf {
+    file.unwrap_or(Path::new(DEFAULT_PATH)).to_owned()
+}

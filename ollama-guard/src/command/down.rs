@@ -1,0 +1,51 @@
+//! `ollama-guard down`: stop enforcing and leave no trace.
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::load_to_look;
+use super::output::print;
+use crate::datapath::PinDirectory;
+use crate::exit::Exit;
+use crate::observe::text::services;
+use crate::policy::Paths;
+use crate::reconcile::Holder;
+
+/// How long a daemon may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Ends the daemon, then removes everything from the kernel.
+pub(super) fn down(file: Option<&Path>) -> anyhow::Result<Exit> {
+    let policy = load_to_look(file);
+    stop_daemon(&policy.paths)?;
+    let wall = PinDirectory::at(&policy.paths.bpf).remove_all()?;
+    let what = services(&policy.services);
+    print(&if wall {
+        format!("ollama-guard is down: its programs, pins and rules are gone. {what} is NO LONGER GUARDED.\n")
+    } else {
+        "nothing to remove: ollama-guard was not enforcing anything\n".to_owned()
+    })?;
+    Ok(Exit::Fine)
+}
+
+/// A daemon that went on would put everything back.
+fn stop_daemon(paths: &Paths) -> anyhow::Result<()> {
+    let Some(holder) = Holder::find(&paths.run) else { return Ok(()) };
+    let process = Pid::from_raw(i32::try_from(holder.pid).context("the lock file names no process")?);
+    kill(process, Signal::SIGTERM).with_context(|| {
+        format!("cannot stop the daemon, process {process}; run this as root (sudo), or stop its service first")
+    })?;
+    let start = Instant::now();
+    while Holder::find(&paths.run).is_some() {
+        if start.elapsed() > PATIENCE {
+            bail!("the daemon, process {process}, did not end within 10 s; end it and run this again");
+        }
+        sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! `ollama-guard run`: the service.
+
+use std::path::Path;
+
+use super::load;
+use crate::config;
+use crate::exit::Exit;
+use crate::service;
+
+/// Enforces and stays.
+pub(super) fn run(file: Option<&Path>) -> anyhow::Result<Exit> {
+    let policy = match load(file) {
+        Ok(policy) => policy,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(Exit::Usage);
+        }
+    };
+    service::init_logs();
+    let file = file.map(Path::to_owned);
+    let reload = move || config::load(file.as_deref(), config::lockout::listeners);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(service::run(policy, &reload))?;
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,85 @@
+//! Fills a [`Snapshot`] from the kernel: pins, interfaces and the nftables table. Needs no daemon.
+
+mod interfaces;
+mod sources;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::snapshot::{Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
+use crate::datapath::{PinDirectory, State, Wall};
+use crate::links::Links;
+use crate::plan::class::Placements;
+use crate::policy::{ContainerAccess, Layers, Mode, Paths};
+use crate::reconcile::Holder;
+
+/// Reads everything that is enforced under these paths. `config` is the file to name in advice.
+pub fn collect(paths: &Paths, config: &Path) -> anyhow::Result<Snapshot> {
+    let pins = PinDirectory::at(&paths.bpf);
+    let versions = pins.versions()?;
+    let wall = Wall::open(pins)?;
+    let state = match &wall {
+        Some(wall) => wall.state()?,
+        None => None,
+    };
+    let mut snapshot = absent(paths, config);
+    for other in versions.others {
+        snapshot.problems.push(other_version(paths, &other));
+    }
+    let (Some(wall), Some(state)) = (wall, state) else { return Ok(snapshot) };
+    let reading = wall.reading()?;
+    let links = Links::read()?;
+    let placements = Placements::new(&state.policy, &links);
+    let seen = interfaces::Seen {
+        state: &state,
+        links: &links,
+        placements: &placements,
+        attachments: &wall.attachments()?,
+        reading: &reading,
+    };
+    snapshot.interfaces = interfaces::collect(&seen);
+    snapshot.problems.extend(interfaces::notices(&seen));
+    sources::collect(&mut snapshot, &reading, &state, &links);
+    describe(&mut snapshot, state);
+    Ok(snapshot)
+}
+
+/// What there is to say while nothing is enforced.
+fn absent(paths: &Paths, config: &Path) -> Snapshot {
+    Snapshot {
+        version: env!("CARGO_PKG_VERSION"),
+        mode: Mode::Enforce,
+        layers: Layers { wall: true, seatbelt: true },
+        container_access: ContainerAccess::Deny,
+        services: Vec::new(),
+        up: None,
+        daemon: Holder::find(&paths.run).is_some(),
+        config: config.to_owned(),
+        interfaces: Vec::new(),
+        seatbelt: Seatbelt { state: SeatbeltState::Missing, dropped: Vec::new(), repairs: 0 },
+        sources: Vec::new(),
+        sources_tracked: 0,
+        unattributed_packets: 0,
+        problems: Vec::new(),
+    }
+}
+
+fn describe(snapshot: &mut Snapshot, state: State) {
+    let since = UNIX_EPOCH + Duration::from_secs(state.since);
+    snapshot.up = Some(SystemTime::now().duration_since(since).unwrap_or(Duration::ZERO));
+    snapshot.mode = state.policy.mode;
+    snapshot.layers = state.policy.layers;
+    snapshot.container_access = state.policy.container_access;
+    snapshot.services = state.policy.services;
+}
+
+fn other_version(paths: &Paths, name: &str) -> Problem {
+    Problem {
+        severity: Severity::Warning,
+        subject: "pins".to_owned(),
+        problem: format!("{} holds pins of another version of ollama-guard ({name})", paths.bpf.display()),
+        next_step: "restart the daemon of this version, then `ollama-guard down` removes what no version uses; \
+                    or use the version that made them"
+            .to_owned(),
+    }
+}

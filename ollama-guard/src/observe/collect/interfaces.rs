@@ -1,0 +1,123 @@
+//! One row per interface: what should be there, what is, and what it counted.
+
+use crate::class::Class;
+use crate::datapath::{self, Point, Reading, State};
+use crate::links::{Link, Links, XdpMode};
+use crate::observe::snapshot::{Attachment, Counter, Hook, Interface, LastDrop, Problem, Severity};
+use crate::plan::class::{NotCounted, Placement, Placements, Waiting};
+use crate::policy::NamePattern;
+
+/// Everything a row is made of.
+pub(super) struct Seen<'a> {
+    pub(super) state: &'a State,
+    pub(super) links: &'a Links,
+    pub(super) placements: &'a Placements,
+    pub(super) attachments: &'a [datapath::Attachment],
+    pub(super) reading: &'a Reading,
+}
+
+/// Guarded first, then containers, then trusted; trusted names without an interface last.
+pub(super) fn collect(seen: &Seen<'_>) -> Vec<Interface> {
+    let mut interfaces: Vec<Interface> = seen.links.iter().map(|link| row(seen, link)).collect();
+    interfaces.extend(absent(seen));
+    let rank = |class| match class {
+        Class::Guarded => 0,
+        Class::Container => 1,
+        Class::Trusted => 2,
+    };
+    interfaces.sort_by_key(|interface| {
+        (rank(interface.class), interface.index.is_none(), interface.name == "lo", interface.index)
+    });
+    interfaces
+}
+
+/// What the policy did with an interface that its user might not expect.
+pub(super) fn notices(seen: &Seen<'_>) -> Vec<Problem> {
+    let mut notices = Vec::new();
+    for link in seen.links.iter() {
+        let Some(Placement::Attach(_, notes)) = seen.placements.get(link.index) else { continue };
+        notices.extend(notes.iter().map(|note| Problem {
+            severity: Severity::Warning,
+            subject: link.name.to_string(),
+            problem: note.to_string(),
+            next_step: "if that is what you want, nothing; else change the name or the configuration".to_owned(),
+        }));
+    }
+    notices
+}
+
+fn row(seen: &Seen<'_>, link: &Link) -> Interface {
+    let (class, attachment) = match seen.placements.get(link.index) {
+        Some(Placement::Attach(class, _)) => (*class, attachment(seen, link)),
+        Some(Placement::LeftToMaster(master)) => {
+            let name = seen.links.get(*master).map_or_else(String::new, |master| master.name.to_string());
+            (Class::Guarded, Attachment::NotNeeded(format!("in {name}")))
+        }
+        Some(Placement::Waiting(Waiting::Up)) => (Class::Guarded, Attachment::NotNeeded("down".to_owned())),
+        Some(Placement::NotCounted(NotCounted::Loopback)) => {
+            (Class::Trusted, Attachment::NotNeeded("not counted".to_owned()))
+        }
+        Some(Placement::NotCounted(NotCounted::Vrf)) => {
+            (Class::Guarded, Attachment::NotNeeded("judged on its members".to_owned()))
+        }
+        None => (Class::Guarded, Attachment::Missing("it appeared this instant".to_owned())),
+    };
+    let counted = seen.reading.interfaces.get(&link.index);
+    let counters = counted.into_iter().flat_map(|counted| &counted.counters);
+    Interface {
+        name: link.name.to_string(),
+        index: Some(link.index),
+        class,
+        attachment,
+        counters: counters
+            .map(|(&(service, outcome), counter)| Counter {
+                service: seen.state.services.name(service).map(ToString::to_string),
+                outcome,
+                packets: counter.packets,
+                bytes: counter.bytes,
+            })
+            .collect(),
+        last_drop: counted
+            .and_then(|counted| counted.last_drop)
+            .map(|last| LastDrop { source: last.source, age: last.ago }),
+    }
+}
+
+fn attachment(seen: &Seen<'_>, link: &Link) -> Attachment {
+    let Some(found) = seen.attachments.iter().find(|attachment| attachment.interface == link.index) else {
+        return Attachment::Missing("nothing has been attached".to_owned());
+    };
+    if !found.key.as_ref().is_some_and(|key| seen.state.programs.contains(key)) {
+        return Attachment::Missing("it still has the program of an earlier policy".to_owned());
+    }
+    let hook = match found.point {
+        Point::Tcx => Hook::Tcx,
+        Point::Clsact => Hook::Clsact,
+        Point::Xdp => match link.xdp.iter().find(|xdp| xdp.program_id == found.program).map(|xdp| xdp.mode) {
+            Some(XdpMode::Native | XdpMode::Offload) => Hook::XdpNative,
+            Some(XdpMode::Generic) => Hook::XdpGeneric,
+            None => return Attachment::Missing("its link is there but the interface does not run it".to_owned()),
+        },
+    };
+    let why = seen.state.hook_reasons.get(&link.index).cloned().unwrap_or_default();
+    Attachment::Attached { hook, why }
+}
+
+/// Trusted names that people expect to see and that no interface bears.
+fn absent(seen: &Seen<'_>) -> Vec<Interface> {
+    let exact = seen.state.policy.trusted.iter().filter_map(|pattern| match pattern {
+        NamePattern::Exact(name) => Some(name),
+        NamePattern::Prefix(_) => None,
+    });
+    exact
+        .filter(|name| !seen.links.iter().any(|link| link.name == **name))
+        .map(|name| Interface {
+            name: name.to_string(),
+            index: None,
+            class: Class::Trusted,
+            attachment: Attachment::NotNeeded("not present".to_owned()),
+            counters: Vec::new(),
+            last_drop: None,
+        })
+        .collect()
+}

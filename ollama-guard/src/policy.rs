@@ -1,0 +1,156 @@
+//! The validated policy: what the user wants, in domain types that cannot hold nonsense.
+//!
+//! [`crate::config`] is the only place that builds a [`Policy`] from text; everything after it may rely on
+//! the invariants documented here. Nothing in this module touches the kernel.
+
+mod allow;
+mod interface;
+mod service;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use allow::{Allow, PRIVATE_SOURCES};
+pub use interface::{InterfaceName, InvalidName, NamePattern};
+pub use service::{InvalidService, MAX_SERVICES, Protocol, Service, ServiceName};
+use serde::{Deserialize, Serialize};
+
+/// Everything the guard enforces. Built by [`crate::config`]; serialised into the pinned policy map so that
+/// `status` knows what is in force while no daemon runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The ring of trust that the defaults were taken from; informational.
+    pub profile: Profile,
+    /// Drop, or only count what would be dropped.
+    pub mode: Mode,
+    /// Which layers are installed.
+    pub layers: Layers,
+    /// What is guarded: between 1 and [`MAX_SERVICES`] services with distinct names; a (protocol, port) pair
+    /// belongs to at most one.
+    pub services: Vec<Service>,
+    /// Interfaces whose traffic passes and is counted.
+    pub trusted: Vec<NamePattern>,
+    /// Container bridges, if all their members are veth or tap.
+    pub containers: Vec<NamePattern>,
+    /// May containers reach the host's own guarded ports?
+    pub container_access: ContainerAccess,
+    /// Attach the counting program to `lo` too.
+    pub count_loopback: bool,
+    /// What a guarded interface does with packets the kernel would route to another machine.
+    pub forwarded: Forwarded,
+    /// Sources that may reach guarded ports on guarded interfaces.
+    pub allow: Vec<Allow>,
+    /// Which hook the wall uses.
+    pub attach: AttachPolicy,
+    /// Bounds of the per-source counters.
+    pub sources: SourceLimits,
+    /// Where `/metrics` listens; `None` switches it off.
+    pub metrics: Option<SocketAddr>,
+    /// Where pins and the control socket live.
+    pub paths: Paths,
+}
+
+/// The three rings of trust (`profile = …`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Only loopback is trusted.
+    Local,
+    /// Loopback, Tailscale and WireGuard.
+    #[default]
+    Vpn,
+    /// As `Vpn`, and private, unique-local and link-local sources on guarded interfaces.
+    Lan,
+}
+
+/// Whether verdicts are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Drop what the policy says to drop.
+    #[default]
+    Enforce,
+    /// Count what would be dropped, drop nothing.
+    Observe,
+}
+
+/// Which of the two layers are wanted. Both by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layers {
+    /// The eBPF programs.
+    pub wall: bool,
+    /// The nftables mirror.
+    pub seatbelt: bool,
+}
+
+/// `container_access`: packets from a container bridge to the host's own guarded ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerAccess {
+    /// Dropped.
+    #[default]
+    Deny,
+    /// Passed and counted.
+    Allow,
+}
+
+/// `forwarded`: packets to a guarded port that arrive on a guarded interface for another machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forwarded {
+    /// Dropped: a container's own address is "another machine" to the kernel.
+    #[default]
+    Drop,
+    /// Passed: this host routes for others.
+    Pass,
+}
+
+/// `attach`: which hook the wall may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attach {
+    /// Native XDP where it costs nothing and hides nothing, else TCX, else clsact.
+    #[default]
+    Auto,
+    /// Native XDP.
+    Xdp,
+    /// Generic XDP.
+    XdpGeneric,
+    /// TCX, or clsact on kernels before 6.6.
+    Tc,
+}
+
+/// The default hook and the exceptions by interface name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachPolicy {
+    /// For interfaces not named below.
+    pub default: Attach,
+    /// `[interfaces.attach]`.
+    pub per_interface: BTreeMap<InterfaceName, Attach>,
+}
+
+impl AttachPolicy {
+    /// The hook wanted for one interface.
+    pub fn for_interface(&self, name: &InterfaceName) -> Attach {
+        self.per_interface.get(name).copied().unwrap_or(self.default)
+    }
+}
+
+/// `[sources]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceLimits {
+    /// Entries in the kernel's source table.
+    pub tracked: u32,
+    /// Sources with a metric series of their own.
+    pub exported: u32,
+}
+
+/// `[paths]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paths {
+    /// Directory on a BPF file system for links, maps and programs.
+    pub bpf: PathBuf,
+    /// Directory for the lock file and the control socket.
+    pub run: PathBuf,
+}

@@ -1,0 +1,128 @@
+//! Desired against actual: one pass makes the kernel hold what the plan says. It reads everything each time, so that
+//! whatever woke it, and whatever it missed, the outcome is the same.
+
+mod lock;
+mod wall;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+pub use lock::{Holder, InstanceLock, LockError};
+use tracing::{info, warn};
+
+use crate::datapath::{PinDirectory, State, Wall};
+use crate::links::Links;
+use crate::plan::class::{Placement, Placements};
+use crate::plan::services::ServiceTable;
+use crate::policy::Policy;
+
+/// Owns every change to the kernel.
+#[derive(Debug)]
+pub struct Reconciler {
+    policy: Policy,
+    services: ServiceTable,
+    since: u64,
+    /// `None` while the configuration switches the eBPF layer off.
+    wall: Option<Wall>,
+    /// What was last said of each interface, so that it is said once.
+    told: BTreeMap<u32, String>,
+    /// The state last written down.
+    written: Option<State>,
+}
+
+/// What one pass found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// Interfaces with a program of ours.
+    pub attached: usize,
+    /// Interfaces that should have one and have not.
+    pub failed: usize,
+    /// Links, programs or tables that were changed.
+    pub changed: usize,
+}
+
+impl Reconciler {
+    /// Takes over what an earlier daemon left. Changes nothing before the first [`Self::pass`].
+    pub fn new(policy: Policy) -> anyhow::Result<Self> {
+        let pins = PinDirectory::at(&policy.paths.bpf);
+        let wall = if policy.layers.wall { Some(Wall::create(pins, policy.sources.tracked)?) } else { None };
+        let earlier = wall.as_ref().map(Wall::state).transpose().unwrap_or_else(|error| {
+            warn!("what an earlier run wrote down is lost, its service counters may be renamed: {error}");
+            None
+        });
+        let earlier = earlier.flatten();
+        let (services, _) = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default().update(&policy);
+        let since = earlier.map_or_else(now, |state| state.since);
+        Ok(Self { policy, services, since, wall, told: BTreeMap::new(), written: None })
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Puts another policy in force at the next pass.
+    pub fn set_policy(&mut self, policy: Policy) -> anyhow::Result<()> {
+        let pins = PinDirectory::at(&policy.paths.bpf);
+        match (&self.wall, policy.layers.wall) {
+            (None, true) => self.wall = Some(Wall::create(pins, policy.sources.tracked)?),
+            (Some(_), false) => {
+                self.wall = None;
+                pins.remove_all()?;
+            }
+            _ => {}
+        }
+        let (services, recycled) = self.services.update(&policy);
+        if let Some(wall) = &self.wall {
+            wall.clear_services(&recycled)?;
+        }
+        (self.policy, self.services) = (policy, services);
+        Ok(())
+    }
+
+    /// Makes the kernel hold what policy and interfaces call for.
+    pub fn pass(&mut self) -> anyhow::Result<Pass> {
+        let links = Links::read().context("cannot list the network interfaces")?;
+        let placements = Placements::new(&self.policy, &links);
+        let Some(mut wall) = self.wall.take() else { return Ok(Pass::default()) };
+        let result = self.pass_wall(&mut wall, &links, &placements);
+        self.wall = Some(wall);
+        result
+    }
+
+    fn pass_wall(&mut self, wall: &mut Wall, links: &Links, placements: &Placements) -> anyhow::Result<Pass> {
+        let outcome = wall::reconcile(wall, &self.policy, &self.services, links, placements)?;
+        for (index, words) in &outcome.words {
+            if self.told.get(index) != Some(words) {
+                if outcome.failed.contains(index) { warn!("{words}") } else { info!("{words}") }
+            }
+        }
+        self.told = outcome.words;
+        let state = State {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            since: self.since,
+            policy: Policy { allow: Vec::new(), ..self.policy.clone() },
+            allow_entries: self.policy.allow.len(),
+            services: self.services.clone(),
+            programs: outcome.programs.iter().map(|key| key.as_str().to_owned()).collect(),
+            hook_reasons: outcome.reasons,
+        };
+        if self.written.as_ref() != Some(&state) {
+            wall.set_state(&state)?;
+            self.written = Some(state);
+        }
+        wall.retain_programs(&outcome.programs)?;
+        Ok(Pass { attached: outcome.attached, failed: outcome.failed.len(), changed: outcome.changed })
+    }
+}
+
+/// Interfaces that need a program, whatever their class.
+fn wants_program(placements: &Placements) -> BTreeSet<u32> {
+    let attach = |placement: &Placement| matches!(placement, Placement::Attach(..));
+    placements.by_index.iter().filter(|(_, placement)| attach(placement)).map(|(index, _)| *index).collect()
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
