@@ -49,8 +49,7 @@ impl<'a> Guard<'a> {
 
     /// Writes its configuration and starts nothing.
     pub fn prepare(ns: &'a Netns, policy: &str) -> Result<Self> {
-        leftovers::sweep();
-        let folder = tempfile::Builder::new().prefix("ollama-guard-").tempdir()?;
+        let folder = leftovers::folder()?;
         let pins = PathBuf::from(BPFFS).join(leftovers::unique_name("pins"));
         let guard = Self { ns, folder, pins, process: None };
         guard.configure(policy)?;

@@ -1,10 +1,14 @@
 //! What a crashed run leaves behind, and how the next one knows it: every name holds the pid of its maker.
 
+use std::env;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::process;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
 
 use crate::netns;
 
@@ -17,7 +21,13 @@ pub fn unique_name(role: &str) -> String {
     format!("og-{}-{}-{role}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Removes, once per process, the namespaces and pins of test processes that no longer live.
+/// A temporary folder that is removed on drop, and after a crash by the next run.
+pub fn folder() -> io::Result<TempDir> {
+    sweep();
+    tempfile::Builder::new().prefix(&unique_name("")).tempdir()
+}
+
+/// Removes, once per process, the namespaces, pins and folders of test processes that no longer live.
 pub fn sweep() {
     static ONCE: Once = Once::new();
     ONCE.call_once(sweep_now);
@@ -25,16 +35,18 @@ pub fn sweep() {
 
 /// The same, now.
 pub fn sweep_now() {
-    for name in orphans(netns::DIRECTORY) {
+    for name in orphans(Path::new(netns::DIRECTORY)) {
         netns::destroy(&name);
     }
-    for name in orphans(BPFFS) {
-        let _ = fs::remove_dir_all(Path::new(BPFFS).join(name));
+    for folder in [Path::new(BPFFS), &env::temp_dir()] {
+        for name in orphans(folder) {
+            let _ = fs::remove_dir_all(folder.join(name));
+        }
     }
 }
 
 /// The entries of a folder that were made by test processes which are gone.
-fn orphans(folder: &str) -> Vec<String> {
+fn orphans(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };

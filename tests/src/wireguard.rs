@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use crate::leftovers;
 use crate::netns::{Netns, run};
 use crate::process::Process;
 use crate::wait;
@@ -39,7 +40,7 @@ pub struct Tunnel {
 impl Tunnel {
     /// Starts both ends and tells each the other's key and address.
     pub fn start(one: &TunnelEnd<'_>, other: &TunnelEnd<'_>) -> Result<Self> {
-        let runtime = [TempDir::new()?, TempDir::new()?];
+        let runtime = [leftovers::folder()?, leftovers::folder()?];
         let daemons = [daemon(one, runtime[0].path())?, daemon(other, runtime[1].path())?];
         let keys = [keys(one, runtime[0].path())?, keys(other, runtime[1].path())?];
         configure(one, runtime[0].path(), other, &keys[1])?;

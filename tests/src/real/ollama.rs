@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::client::Stream;
 use super::parts::{Parts, script, utf8};
+use crate::leftovers;
 use crate::netns::{Netns, run};
 use crate::probe;
 use crate::process::Process;
@@ -36,7 +37,7 @@ pub struct Ollama {
 impl Ollama {
     /// Starts it, gives it the model, and has it speak once, so that the model is loaded when this returns.
     pub fn start(parts: &Parts, ns: &Netns) -> Result<Self> {
-        let home = TempDir::new()?;
+        let home = leftovers::folder()?;
         let program = parts.program("ollama");
         let command = |arguments: &[&str], host: &str| -> Result<Command> {
             let mut command = ns.command(utf8(&program)?, arguments);

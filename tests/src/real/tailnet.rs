@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::parts::{Parts, utf8};
+use crate::leftovers;
 use crate::netns::Netns;
 use crate::process::Process;
 use crate::topology::{Addresses, Side};
@@ -61,7 +62,7 @@ const PRIVATE: &str = r#"{ test ! -d /run/dbus || mount -t tmpfs tmpfs /run/dbus
 impl Node {
     /// Starts Tailscale in a namespace and joins the tailnet, without touching name resolution.
     pub fn join(parts: &Parts, ns: &Netns, name: &str, coordinator: &Coordinator) -> Result<Self> {
-        let folder = TempDir::new()?;
+        let folder = leftovers::folder()?;
         let program = parts.program("tailscaled");
         let state = format!("--statedir={}", folder.path().display());
         let socket = format!("--socket={}", folder.path().join("socket").display());
