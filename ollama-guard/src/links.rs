@@ -127,7 +127,8 @@ impl Links {
         self.iter().filter(move |link| link.master == Some(master))
     }
 
-    /// What sits on this interface: VLANs, macvlans, tunnels bound to it, …. Not the other end of a pair.
+    /// What sits on this interface: VLANs, macvlans, some tunnels, …. Not the other end of a pair, and not what
+    /// was moved to another namespace: nothing here tells of that.
     pub fn stacked_on(&self, lower: u32) -> impl Iterator<Item = &Link> {
         self.iter().filter(move |link| link.lower == Some(lower) && !link.kind.is_pair())
     }

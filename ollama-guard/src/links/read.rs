@@ -46,17 +46,44 @@ impl Links {
     /// whoever subscribed to [`super::LinkEvents`] before has those changes queued and will read again.
     pub fn read() -> Result<Self, LinkError> {
         let request = request(0);
-        let mut links = Vec::new();
-        for _ in 0..ATTEMPTS {
-            links.clear();
+        let links = until_consistent(|| {
+            let mut links = Vec::new();
             let outcome = converse(Family::Route, "list the interfaces", RTM_GETLINK, Ask::Dump, &request, |body| {
                 links.push(message::parse(body)?);
                 Ok(())
             })?;
-            if outcome == Outcome::Consistent {
-                break;
-            }
-        }
+            Ok((outcome, links))
+        })?;
         Ok(links.into_iter().map(completed).collect())
+    }
+}
+
+fn until_consistent<T>(mut read: impl FnMut() -> Result<(Outcome, T), LinkError>) -> Result<T, LinkError> {
+    for _ in 1..ATTEMPTS {
+        if let (Outcome::Consistent, listing) = read()? {
+            return Ok(listing);
+        }
+    }
+    read().map(|(_, listing)| listing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_listing_is_read_again_but_not_for_ever() {
+        let mut reads = 0;
+        let third = until_consistent(|| {
+            reads += 1;
+            Ok((if reads < 3 { Outcome::Interrupted } else { Outcome::Consistent }, reads))
+        });
+        assert_eq!(third.unwrap(), 3);
+        let mut reads = 0;
+        let last = until_consistent(|| {
+            reads += 1;
+            Ok((Outcome::Interrupted, reads))
+        });
+        assert_eq!(last.unwrap(), ATTEMPTS);
     }
 }

@@ -32,3 +32,27 @@ fn directory(link: &Link) -> PathBuf {
 fn address(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Links;
+    use super::*;
+
+    #[test]
+    fn sysfs_and_netlink_agree_and_another_devices_entry_is_not_taken() {
+        let links = Links::read().unwrap();
+        // Only where sysfs shows this namespace; elsewhere it must say no to everything.
+        for link in links.iter().filter(|link| !link.physical) {
+            assert!(!has_parent_device(link), "{link:?}");
+        }
+        for nic in links.iter().filter(|link| link.physical && directory(link).exists()) {
+            assert!(has_parent_device(nic) || nic.kind != Kind::Physical, "{nic:?}");
+            let mut namesake = nic.clone();
+            namesake.index += 1;
+            assert!(!has_parent_device(&namesake));
+            let mut namesake = nic.clone();
+            namesake.address = [0; 6].into();
+            assert!(!has_parent_device(&namesake));
+        }
+    }
+}
