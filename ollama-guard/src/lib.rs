@@ -5,3 +5,4 @@
 
 pub mod class;
 pub mod policy;
+pub mod seatbelt;
