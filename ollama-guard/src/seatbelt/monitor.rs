@@ -2,13 +2,12 @@
 
 use std::io::{self, ErrorKind};
 
-use mnl::Socket;
 use nftnl::nftnl_sys::libc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::error::SeatbeltError;
-use super::transport::{self, Header};
+use super::transport::{self, Header, Netlink};
 
 /// `NFNLGRP_NFTABLES` as a bit (`include/uapi/linux/netfilter/nfnetlink.h`).
 const GROUP: u32 = 1 << (libc::NFNLGRP_NFTABLES - 1);
@@ -21,7 +20,7 @@ const GENERATION_PROCESS_NAME: u16 = 3;
 
 /// Notifications about one table, from everyone but its keeper.
 pub struct Monitor {
-    socket: AsyncFd<Socket>,
+    socket: AsyncFd<Netlink>,
     table: String,
     /// The keeper's netlink port.
     own: u32,
@@ -49,9 +48,12 @@ pub struct Author {
 impl Monitor {
     /// Listens in this thread's network namespace, within a tokio runtime. `own` is [`super::Seatbelt::port`].
     pub fn open(table: &str, own: u32) -> Result<Self, SeatbeltError> {
-        let socket = transport::open(GROUP)?;
-        let socket = AsyncFd::with_interest(socket, Interest::READABLE)
-            .map_err(|why| SeatbeltError::Socket { attempt: "listening for changes of the rules", why })?;
+        let netlink = Netlink::open(GROUP)?;
+        // SAFETY: the descriptor stays what it is until the socket is dropped, which `AsyncFd` does after deregistering.
+        let socket = unsafe { AsyncFd::register_with_interest(netlink, Interest::READABLE) }.map_err(|failure| {
+            let why = failure.into_parts().1;
+            SeatbeltError::Socket { attempt: "listening for changes of the rules", why }
+        })?;
         Ok(Self { socket, table: table.to_owned(), own, touched: false })
     }
 
@@ -60,7 +62,7 @@ impl Monitor {
         let mut buffer = vec![0u8; 1 << 16];
         loop {
             let mut ready = self.socket.readable().await?;
-            let received = ready.try_io(|socket| socket.get_ref().recv_raw(&mut buffer));
+            let received = ready.try_io(|socket| socket.get_ref().receive(&mut buffer));
             drop(ready);
             match received {
                 Err(_would_block) => {}

@@ -4,12 +4,12 @@
 //! committed or aborted and every answer waits in our queue. So nothing here blocks or times out.
 
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use mnl::{Bus, Socket};
 use nftnl::nftnl_sys::libc;
 use nftnl::{Batch, MsgType};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::error::SeatbeltError;
@@ -30,36 +30,56 @@ pub(super) struct Step {
 
 /// A socket in the network namespace of the thread that opened it. Tables it makes with `flags owner` are its own.
 pub(super) struct Transport {
-    socket: Socket,
+    socket: Netlink,
     sequence: u32,
 }
 
-fn descriptor(socket: &Socket) -> BorrowedFd<'_> {
-    // SAFETY: the socket is open for as long as it is borrowed.
-    unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) }
+/// A non-blocking netlink socket for nftables, subscribed to `groups`. Programs that this one starts do not inherit it:
+/// a table's owner lives as long as the last copy of its socket.
+pub(super) struct Netlink(Socket);
+
+impl AsRawFd for Netlink {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
 }
 
-/// A non-blocking netlink socket for nftables, subscribed to `groups`.
-pub(super) fn open(groups: u32) -> Result<Socket, SeatbeltError> {
-    let attempt = "opening a socket for nftables";
-    let socket = Socket::open(Bus::Netfilter).map_err(|why| match why.raw_os_error() {
-        Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => SeatbeltError::Unavailable(why),
-        _ => SeatbeltError::Socket { attempt, why },
-    })?;
-    let failed = |why: io::Error| SeatbeltError::Socket { attempt, why };
-    socket.bind(groups, 0).map_err(failed)?;
-    fcntl(descriptor(&socket), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|why| failed(why.into()))?;
-    Ok(socket)
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the socket is open for as long as it is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
+    }
+}
+
+impl Netlink {
+    pub(super) fn open(groups: u32) -> Result<Self, SeatbeltError> {
+        let attempt = "opening a socket for nftables";
+        let socket = Socket::open(Bus::Netfilter).map_err(|why| match why.raw_os_error() {
+            Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => SeatbeltError::Unavailable(why),
+            _ => SeatbeltError::Socket { attempt, why },
+        })?;
+        let failed = |why: io::Error| SeatbeltError::Socket { attempt, why };
+        socket.bind(groups, 0).map_err(failed)?;
+        let netlink = Self(socket);
+        fcntl(&netlink, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|why| failed(why.into()))?;
+        fcntl(&netlink, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|why| failed(why.into()))?;
+        Ok(netlink)
+    }
+
+    /// One datagram into `buffer`, its length.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.recv_raw(buffer)
+    }
 }
 
 impl Transport {
     pub(super) fn open() -> Result<Self, SeatbeltError> {
-        Ok(Self { socket: open(0)?, sequence: 0 })
+        Ok(Self { socket: Netlink::open(0)?, sequence: 0 })
     }
 
     /// The socket's address: the kernel names the author of a change by it, and the owner of a table.
     pub(super) fn port(&self) -> u32 {
-        self.socket.portid()
+        self.socket.0.portid()
     }
 
     /// Commits all steps or none.
@@ -162,8 +182,8 @@ impl Transport {
 
     fn send(&self, bytes: &[u8], attempt: &'static str) -> Result<(), SeatbeltError> {
         // A batch is one datagram. The plain limit is 208 KiB; CAP_NET_ADMIN may exceed it. If it may not, `send` says so.
-        let _ = setsockopt(&descriptor(&self.socket), sockopt::SndBufForce, &(bytes.len() * 2 + (1 << 16)));
-        let sent = self.socket.send(bytes).map_err(|why| SeatbeltError::Socket { attempt, why })?;
+        let _ = setsockopt(&self.socket, sockopt::SndBufForce, &(bytes.len() * 2 + (1 << 16)));
+        let sent = self.socket.0.send(bytes).map_err(|why| SeatbeltError::Socket { attempt, why })?;
         if sent == bytes.len() {
             Ok(())
         } else {
@@ -175,7 +195,7 @@ impl Transport {
     fn receive(&self, attempt: &'static str, mut each: impl FnMut(&Header<'_>, &[u8])) -> Result<(), SeatbeltError> {
         let mut buffer = vec![0u8; RECEIVE];
         loop {
-            match self.socket.recv_raw(&mut buffer) {
+            match self.socket.receive(&mut buffer) {
                 Ok(length) => split(&buffer[..length], &mut each),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(why) => return Err(SeatbeltError::Socket { attempt, why }),
