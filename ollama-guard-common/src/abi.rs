@@ -1,3 +1,233 @@
-//! abi
-/// max
+//! The layout of everything the kernel programs and the loader exchange. Change anything here and bump
+//! [`ABI_VERSION`]: pins of another version are never opened.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::Outcome;
+
+/// Part of the pin directory's name.
+pub const ABI_VERSION: u32 = 1;
+/// Most services of one policy: an index takes four bits, zero meaning none.
 pub const MAX_SERVICES: usize = 15;
+
+/// The class of an interface as a program instance holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum InterfaceClass {
+    /// Everything is refused unless allowed. Zero, so that a program whose constants were never set fails closed.
+    Guarded = 0,
+    /// A container bridge.
+    Container = 1,
+    /// Everything passes.
+    Trusted = 2,
+}
+
+/// A service, 1 to [`MAX_SERVICES`], or 0 where the port cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct ServiceIndex(u8);
+
+impl ServiceIndex {
+    /// The port could not be read.
+    pub const UNKNOWN: Self = Self(0);
+    /// Number of indices, the unknown one included.
+    pub const COUNT: usize = MAX_SERVICES + 1;
+
+    /// The low four bits of `index`.
+    #[inline(always)]
+    pub const fn new(index: u8) -> Self {
+        Self(index & 0x0f)
+    }
+
+    /// 0 to 15.
+    #[inline(always)]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
+    /// The bit that stands for this service in a [`ServiceSet`].
+    #[inline(always)]
+    pub const fn bit(self) -> ServiceSet {
+        1 << self.0
+    }
+}
+
+/// A set of services, one bit each; the value of an allow-list entry.
+pub type ServiceSet = u32;
+
+/// Words of a bitmap with a bit for each port.
+pub const PORT_WORDS: usize = 1 << 10;
+
+/// The policy of one program instance: read-only data, so that the verifier prunes what it switches off.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C, align(8))]
+pub struct Rules {
+    /// [`InterfaceClass`].
+    pub class: u8,
+    /// 1: `mode = "observe"`.
+    pub observe: u8,
+    /// 1: `container_access = "allow"`.
+    pub containers_may_enter: u8,
+    /// 1: `forwarded = "pass"`.
+    pub forward: u8,
+    /// 1: some TCP port is guarded.
+    pub guards_tcp: u8,
+    /// 1: some UDP port is guarded.
+    pub guards_udp: u8,
+    /// 1: the IPv4 allow-list is not empty.
+    pub allows_v4: u8,
+    /// 1: the IPv6 allow-list is not empty.
+    pub allows_v6: u8,
+    /// 1: the kernel has `bpf_ktime_get_coarse_ns` (5.11).
+    pub coarse_clock: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Random: makes the source gate's slots unpredictable to those who flood it.
+    pub seed: u32,
+    /// Guarded TCP ports: bit `port % 64` of word `port / 64`. A bitmap keeps the look-up of other ports in few
+    /// cache lines.
+    pub tcp: [u64; PORT_WORDS],
+    /// Guarded UDP ports.
+    pub udp: [u64; PORT_WORDS],
+    /// The service of a guarded port: low four bits for TCP, high for UDP.
+    pub services: [u8; 1 << 16],
+}
+
+impl Rules {
+    /// Guards nothing, for the most suspicious class.
+    #[expect(clippy::large_stack_arrays, reason = "a constant: it becomes read-only data")]
+    pub const EMPTY: Self = Self {
+        class: InterfaceClass::Guarded as u8,
+        observe: 0,
+        containers_may_enter: 0,
+        forward: 0,
+        guards_tcp: 0,
+        guards_udp: 0,
+        allows_v4: 0,
+        allows_v6: 0,
+        coarse_clock: 0,
+        reserved: [0; 3],
+        seed: 0,
+        tcp: [0; PORT_WORDS],
+        udp: [0; PORT_WORDS],
+        services: [0; 1 << 16],
+    };
+}
+
+/// Packets and bytes. A GRO aggregate counts as the packets it was merged from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, with the link header where the device has one.
+    pub bytes: u64,
+}
+
+/// Everything counted on one interface by one CPU: the value of the map `interfaces`, key: the interface's index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct InterfaceCounters {
+    /// By [`ServiceIndex`], then by [`Outcome`].
+    pub counters: [[Counter; Outcome::COUNT]; ServiceIndex::COUNT],
+    /// The newest refused packet.
+    pub last_drop: LastDrop,
+}
+
+/// The newest refused packet on an interface, as one CPU saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct LastDrop {
+    /// `CLOCK_MONOTONIC`, nanoseconds; 0: none yet.
+    pub at: u64,
+    /// [`crate::Address::to_words`] of its source.
+    pub source: [u32; 4],
+    /// 4, 6, or 0 where the packet named no source.
+    pub family: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Key of the maps `clients` (what passed) and `strangers` (what was refused).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct SourceKey {
+    /// [`crate::Address::to_words`].
+    pub address: [u32; 4],
+    /// Index of the interface it arrived on.
+    pub interface: u32,
+    /// 4 or 6.
+    pub family: u8,
+    /// [`ServiceIndex`].
+    pub service: u8,
+    /// [`crate::Fate`].
+    pub fate: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+/// Value of the maps `clients` and `strangers`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct SourceCounters {
+    /// Packets and bytes.
+    pub counter: Counter,
+    /// `CLOCK_MONOTONIC` of the newest, nanoseconds.
+    pub last_seen: u64,
+}
+
+/// Slots of the source gate; a power of two.
+pub const GATE_SLOTS: usize = 1 << 12;
+
+/// The gate in front of `strangers`, one per CPU: under a flood of spoofed sources a source must be seen twice
+/// before its look-up is paid for.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Gate {
+    /// When the current window began, `CLOCK_MONOTONIC` nanoseconds.
+    pub window: u64,
+    /// Sources admitted at first sight in this window.
+    pub admitted: u64,
+    /// The newest source of each slot, as a hash.
+    pub tags: [u32; GATE_SLOTS],
+}
+
+/// Length of the gate's window in nanoseconds: one tick of the slowest common kernel (250 Hz).
+pub const GATE_WINDOW: u64 = 4_000_000;
+/// Sources admitted at first sight in a window: 16 000 a second and CPU, far above what is not a flood.
+pub const GATE_BUDGET: u64 = 64;
+
+/// Key of the allow-list trie `allow_v4`: `BPF_MAP_TYPE_LPM_TRIE` wants the prefix length, then the address in
+/// network byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct AllowKeyV4 {
+    /// Prefix length in bits; a look-up uses the full one.
+    pub prefix: u32,
+    /// The address.
+    pub address: [u8; 4],
+}
+
+/// Key of the allow-list trie `allow_v6`; see [`AllowKeyV4`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct AllowKeyV6 {
+    /// Prefix length in bits.
+    pub prefix: u32,
+    /// The address.
+    pub address: [u8; 16],
+}
+
+/// Bytes of the map `state`, in which the loader leaves word for `status` of what it enforces.
+pub const STATE_SIZE: usize = 1 << 16;
+
+const _: () = {
+    assert!(size_of::<Rules>() == 16 + 2 * 8192 + 65536);
+    assert!(size_of::<InterfaceCounters>() == 16 * 12 * 16 + 32);
+    assert!(size_of::<SourceKey>() == 24);
+    assert!(size_of::<SourceCounters>() == 24);
+    assert!(size_of::<Gate>() == 16 + 4 * GATE_SLOTS);
+    assert!(size_of::<AllowKeyV4>() == 8 && size_of::<AllowKeyV6>() == 20);
+    // A per-CPU value may be 32 KiB at most (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
+    assert!(size_of::<Gate>() <= 32 << 10 && size_of::<InterfaceCounters>() <= 32 << 10);
+};

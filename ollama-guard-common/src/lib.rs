@@ -1,6 +1,35 @@
 //! What the kernel programs and the loader share: the packet classifier, the decision, and the layout of the
 //! maps between them. `no_std`, no allocation, no `unsafe`.
+//!
+//! A packet goes through [`classify`] (bytes → [`Traffic`]), then [`suspect`] (is it
+//! any of our business?) and [`judge`] (→ [`Decision`]). They are pure and run unchanged in the XDP program, in the TC program and on the host, where they are tested.
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod abi;
+mod address;
+mod classify;
+mod decide;
+mod ethernet;
+mod ip;
+mod packet;
+mod reason;
+mod suspect;
+
+pub use address::Address;
+pub use classify::{Network, Traffic, Transport, classify_ethernet, classify_network};
+pub use decide::{Decision, Policy, Verdict, judge, suspect};
+pub use ethernet::{MAX_TAGS, Payload, untag};
+pub use ip::{MAX_EXTENSIONS, MAX_TRANSPORT_OFFSET};
+pub use packet::Packet;
+pub use reason::{Ambiguity, Fate, Outcome, Reason, Refusal};
+pub use suspect::Suspect;
+
+/// A transport protocol that has ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// IP protocol 6 (RFC 9293).
+    Tcp,
+    /// IP protocol 17 (RFC 768).
+    Udp,
+}

@@ -1,2 +1,26 @@
+//! The kernel programs of ollama-guard: XDP and TC ingress, from one classifier and one decision.
+//!
+//! Each is loaded once per class of interface, with [`rules::RULES`] as its constant policy. What they share with
+//! the loader is in `ollama-guard-common`.
 #![no_std]
 #![no_main]
+// For the atomic addition in `record`; the target needs an unstable standard library anyway.
+#![feature(asm_experimental_arch)]
+
+mod access;
+mod maps;
+mod record;
+mod route;
+mod rules;
+mod tc;
+mod xdp;
+
+/// The helpers used here are for GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,8 +1,16 @@
 //! ollama-guard closes the Ollama port in the kernel on every interface except the VPN and loopback.
 //!
-//! Data flows one way: `config` → [`policy`] → `plan` (with `links`) → `reconcile` → `datapath` and `seatbelt`
+//! Data flows one way: [`config`] → [`policy`] → `plan` (with `links`) → `reconcile` → `datapath` and `seatbelt`
 //! → kernel → `observe` → status, JSON, metrics, events.
 
 pub mod class;
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod datapath;
+pub mod exit;
+pub mod links;
+pub mod observe;
+pub mod plan;
 pub mod policy;
 pub mod seatbelt;

@@ -1,2 +1,16 @@
-//! ollama-guard
-fn main() {}
+//! The program: exit codes only. clap exits with 2 by itself on wrong usage.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use ollama_guard::cli::Cli;
+use ollama_guard::command;
+use ollama_guard::exit::Exit;
+
+fn main() -> ExitCode {
+    let exit = command::run(&Cli::parse()).unwrap_or_else(|error| {
+        eprintln!("ollama-guard: {error:#}");
+        Exit::Failed
+    });
+    exit.into()
+}

@@ -1,0 +1,141 @@
+//! From traffic and policy to a verdict, in two steps: most packets end at the first.
+
+use crate::abi::{InterfaceClass, ServiceIndex};
+use crate::{Address, Ambiguity, Fate, Network, Outcome, Packet, Protocol, Refusal, Suspect, Traffic, Transport};
+
+/// What a decision asks of the policy. The kernel programs answer from constants and maps, tests from plain
+/// values; every method is cheap to call except the last two, which are asked last.
+pub trait Policy {
+    /// The class of the interface the packet arrived on.
+    fn class(&self) -> InterfaceClass;
+    /// `mode = "observe"`.
+    fn observes(&self) -> bool;
+    /// `container_access = "allow"`.
+    fn containers_may_enter(&self) -> bool;
+    /// `forwarded = "pass"`.
+    fn forwards(&self) -> bool;
+    /// The service that guards a port.
+    fn service(&self, protocol: Protocol, port: u16) -> Option<ServiceIndex>;
+    /// Is any port of this protocol guarded? (`None`: of any protocol.)
+    fn guards_any(&self, protocol: Option<Protocol>) -> bool;
+    /// Does an `[[allow]]` name this source, for this interface and service?
+    fn allows(&self, source: Address, service: ServiceIndex) -> bool;
+    /// Would the kernel deliver a packet between these addresses to this host (rather than route it onward)?
+    fn is_for_this_host(&self, source: Address, destination: Address) -> bool;
+}
+
+/// What happens to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Pass,
+    /// It ends here.
+    Drop,
+}
+
+/// What happens to a packet and how it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The slot it is counted in.
+    pub outcome: Outcome,
+    /// For which service.
+    pub service: ServiceIndex,
+    /// Who sent it, if the packet says.
+    pub source: Address,
+}
+
+impl Decision {
+    /// What happens to the packet.
+    #[inline(always)]
+    pub const fn verdict(self) -> Verdict {
+        match self.outcome.fate() {
+            Fate::Dropped => Verdict::Drop,
+            Fate::Passed | Fate::WouldDrop => Verdict::Pass,
+        }
+    }
+}
+
+/// The cheap step: is the packet any of our business? `None`: it passes, uncounted.
+#[inline(always)]
+pub fn suspect<R: Policy>(policy: &R, traffic: Traffic) -> Option<Suspect> {
+    match traffic {
+        Traffic::Other | Traffic::Ip(_, Transport::Other) => None,
+        Traffic::Ip(network, Transport::Port(protocol, port)) => {
+            let service = policy.service(protocol, port)?;
+            Some(Suspect { network: Some(network), service, ambiguity: None })
+        }
+        Traffic::Ip(network, Transport::Ambiguous(ambiguity, protocol)) => {
+            ambiguous(policy, Some(network), ambiguity, protocol)
+        }
+        Traffic::Ambiguous(ambiguity) => ambiguous(policy, None, ambiguity, None),
+    }
+}
+
+/// Where the policy refuses nothing, an unreadable packet would pass whatever its port is, and may well be for
+/// another one: not ours.
+#[inline(always)]
+fn ambiguous<R: Policy>(
+    policy: &R,
+    network: Option<Network>,
+    ambiguity: Ambiguity,
+    protocol: Option<Protocol>,
+) -> Option<Suspect> {
+    let refuses = match policy.class() {
+        InterfaceClass::Trusted => false,
+        InterfaceClass::Container => !policy.containers_may_enter(),
+        InterfaceClass::Guarded => true,
+    };
+    let ours = refuses && policy.guards_any(protocol);
+    ours.then_some(Suspect { network, service: ServiceIndex::UNKNOWN, ambiguity: Some(ambiguity) })
+}
+
+/// The dear step: what becomes of it.
+#[inline(always)]
+pub fn judge<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspect) -> Decision {
+    let (source, destination) = addresses(packet, suspect.network);
+    let outcome = outcome(policy, suspect, source, destination);
+    Decision { outcome, service: suspect.service, source }
+}
+
+#[inline(always)]
+fn outcome<R: Policy>(policy: &R, suspect: Suspect, source: Address, destination: Address) -> Outcome {
+    let onward_passes = match policy.class() {
+        InterfaceClass::Trusted => return Outcome::PassedTrusted,
+        InterfaceClass::Container if policy.containers_may_enter() => return Outcome::PassedContainer,
+        InterfaceClass::Container => true,
+        InterfaceClass::Guarded => {
+            if suspect.ambiguity.is_none() && policy.allows(source, suspect.service) {
+                return Outcome::PassedAllowed;
+            }
+            policy.forwards()
+        }
+    };
+    let known = source.family != 0;
+    if onward_passes && known && !destination.is_group() && !policy.is_for_this_host(source, destination) {
+        return Outcome::PassedForwarded;
+    }
+    let refusal = match suspect.ambiguity {
+        Some(ambiguity) => Refusal::Ambiguous(ambiguity),
+        None => Refusal::Untrusted,
+    };
+    Outcome::refused(refusal, policy.observes())
+}
+
+/// Source and destination, [`Address::UNKNOWN`] where the packet ends before them.
+#[inline(always)]
+fn addresses<P: Packet + ?Sized>(packet: &P, network: Option<Network>) -> (Address, Address) {
+    match network {
+        Some(Network::V4(offset)) => {
+            if let Some([a, b, c, d, e, f, g, h]) = packet.read::<8>(offset + 12) {
+                return (Address::v4([a, b, c, d]), Address::v4([e, f, g, h]));
+            }
+        }
+        Some(Network::V6(offset)) => {
+            if let (Some(source), Some(destination)) = (packet.read::<16>(offset + 8), packet.read::<16>(offset + 24)) {
+                return (Address::v6(source), Address::v6(destination));
+            }
+        }
+        None => {}
+    }
+    (Address::UNKNOWN, Address::UNKNOWN)
+}

@@ -1,0 +1,62 @@
+//! The link layer: from an Ethernet frame to its network header.
+
+use crate::packet::be16;
+use crate::{Ambiguity, Packet};
+
+/// Length of an untagged Ethernet header.
+pub(crate) const HEADER: usize = 14;
+/// Most priority tags (VID 0) that are looked behind; Linux itself takes any number
+/// (`__netif_receive_skb_core`, `net/core/dev.c`), nobody sends more than one.
+pub const MAX_TAGS: usize = 4;
+
+const DOT1Q: u16 = 0x8100;
+const DOT1AD: u16 = 0x88a8;
+const TAG: usize = 4;
+const VID: u16 = 0x0fff;
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// The `EtherType` and the offset of the header it announces.
+    Network {
+        /// `EtherType` (IEEE 802 numbers), host byte order.
+        ethertype: u16,
+        /// Bytes from the start of the frame.
+        offset: usize,
+    },
+    /// Tagged for a VLAN (VID 1 to 4095): judged on the VLAN interface, if there is one.
+    OtherVlan,
+    /// Cannot be told.
+    Ambiguous(Ambiguity),
+}
+
+/// Does an 802.1Q or 802.1ad tag with this control information belong to a VLAN interface?
+/// VID 0 is a priority tag (IEEE 802.1Q §9.6): the frame counts as untagged.
+#[inline(always)]
+pub(crate) const fn names_vlan(tci: u16) -> bool {
+    tci & VID != 0
+}
+
+/// Looks behind the priority tags that follow an Ethernet header which announced `ethertype`.
+#[inline(always)]
+pub fn untag<P: Packet + ?Sized>(frame: &P, ethertype: u16) -> Payload {
+    let mut ethertype = ethertype;
+    let mut offset = HEADER;
+    for _ in 0..MAX_TAGS {
+        if ethertype != DOT1Q && ethertype != DOT1AD {
+            return Payload::Network { ethertype, offset };
+        }
+        let Some(tag) = frame.read::<TAG>(offset) else {
+            return Payload::Ambiguous(Ambiguity::Truncated);
+        };
+        if names_vlan(be16(&tag, 0)) {
+            return Payload::OtherVlan;
+        }
+        ethertype = be16(&tag, 2);
+        offset += TAG;
+    }
+    if ethertype == DOT1Q || ethertype == DOT1AD {
+        return Payload::Ambiguous(Ambiguity::Extension);
+    }
+    Payload::Network { ethertype, offset }
+}

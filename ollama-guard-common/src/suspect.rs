@@ -1,0 +1,64 @@
+//! A packet between the two steps of a decision.
+
+use crate::abi::ServiceIndex;
+use crate::{Ambiguity, Network};
+
+/// A packet that is, or may be, for a guarded port. All it needs to be judged, without a reference into the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Where its IP header is; `None` if it ends before that.
+    pub network: Option<Network>,
+    /// The service, or [`ServiceIndex::UNKNOWN`] where the port cannot be read.
+    pub service: ServiceIndex,
+    /// Why the port cannot be read.
+    pub ambiguity: Option<Ambiguity>,
+}
+
+const VERSION: u32 = 16;
+const SERVICE: u32 = 20;
+const AMBIGUITY: u32 = 24;
+const PRESENT: u32 = 1 << 31;
+
+impl Suspect {
+    /// One number, never zero: what a kernel program hands to the function that judges. An `Option` of this type would
+    /// be passed in memory, partly undefined, which the verifier refuses to read.
+    #[inline(always)]
+    pub const fn to_bits(self) -> u32 {
+        let (version, offset) = match self.network {
+            Some(Network::V4(offset)) => (4, offset),
+            Some(Network::V6(offset)) => (6, offset),
+            None => (0, 0),
+        };
+        let ambiguity = match self.ambiguity {
+            None => 0,
+            Some(Ambiguity::Fragment) => 1,
+            Some(Ambiguity::Extension) => 2,
+            Some(Ambiguity::Truncated) => 3,
+        };
+        PRESENT
+            | (offset as u32 & 0xffff)
+            | version << VERSION
+            | (self.service.get() as u32) << SERVICE
+            | ambiguity << AMBIGUITY
+    }
+
+    /// The suspect behind [`Self::to_bits`].
+    #[inline(always)]
+    pub const fn from_bits(bits: u32) -> Self {
+        let offset = (bits & 0xffff) as usize;
+        Self {
+            network: match bits >> VERSION & 0xf {
+                4 => Some(Network::V4(offset)),
+                6 => Some(Network::V6(offset)),
+                _ => None,
+            },
+            service: ServiceIndex::new((bits >> SERVICE & 0xf) as u8),
+            ambiguity: match bits >> AMBIGUITY & 0xf {
+                0 => None,
+                1 => Some(Ambiguity::Fragment),
+                2 => Some(Ambiguity::Extension),
+                _ => Some(Ambiguity::Truncated),
+            },
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The one exit: counts a packet, says who sent it, and returns the verdict.
+
+use core::arch::asm;
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use aya_ebpf::maps::LruHashMap;
+use ollama_guard_common::abi::{
+    Counter, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, LastDrop, SourceCounters, SourceKey,
+};
+use ollama_guard_common::{Decision, Fate, Verdict};
+
+use crate::maps::{CLIENTS, GATE, INTERFACES, STRANGERS};
+use crate::rules::rule;
+
+/// `BPF_NOEXIST`, `include/uapi/linux/bpf.h`.
+const NO_EXIST: u64 = 1;
+
+/// Counts what was decided and gives the verdict.
+#[inline(always)]
+pub(crate) fn conclude(decision: Decision, interface: u32, size: Counter) -> Verdict {
+    let Decision { outcome, service, source } = decision;
+    let now = now();
+    let refused = !matches!(outcome.fate(), Fate::Passed);
+    // Totals before sources, so that a reader who takes them in the other order never finds a negative rest.
+    if let Some(counters) = INTERFACES.get_ptr_mut(interface) {
+        // SAFETY: the entry is this CPU's own, and map entries live as long as the program runs.
+        let slot = unsafe { &mut (*counters).counters[usize::from(service.get())][outcome as usize] };
+        slot.packets += size.packets;
+        slot.bytes += size.bytes;
+        if refused {
+            let last = LastDrop { at: now, source: source.words, family: source.family, reserved: 0 };
+            // SAFETY: as above.
+            unsafe { (*counters).last_drop = last };
+        }
+    }
+    if source.family != 0 {
+        let key = SourceKey {
+            address: source.words,
+            interface,
+            family: source.family as u8,
+            service: service.get(),
+            fate: outcome.fate() as u8,
+            reserved: 0,
+        };
+        if !refused {
+            attribute(&CLIENTS, &key, size, now);
+        } else if admits(&key, now) {
+            attribute(&STRANGERS, &key, size, now);
+        }
+    }
+    decision.verdict()
+}
+
+/// Adds to a source's counters. A source evicted meanwhile loses this packet to "unattributed", which is the total
+/// less the sum over sources, so that the sums still hold.
+#[inline(always)]
+fn attribute(sources: &LruHashMap<SourceKey, SourceCounters>, key: &SourceKey, size: Counter, now: u64) {
+    if let Some(counters) = sources.get_ptr_mut(key) {
+        // SAFETY: pointers into a live map entry; other CPUs add to it too, hence the atomics. The time stamp may
+        // be written by several at once: each writes a right one.
+        unsafe {
+            add(addr_of_mut!((*counters).counter.packets), size.packets);
+            add(addr_of_mut!((*counters).counter.bytes), size.bytes);
+            addr_of_mut!((*counters).last_seen).write(now);
+        }
+        return;
+    }
+    // Another CPU may insert the same source first: then this packet stays unattributed.
+    let _ = sources.insert(key, &SourceCounters { counter: size, last_seen: now }, NO_EXIST);
+}
+
+/// Adds atomically without fetching: `BPF_XADD`, which every kernel has. Rust offers no atomic addition on this
+/// target, and the fetching kind needs kernel 5.12.
+///
+/// # Safety
+///
+/// `to` points to a live, aligned counter.
+#[inline(always)]
+unsafe fn add(to: *mut u64, value: u64) {
+    // SAFETY: the caller's; the instruction touches nothing else.
+    unsafe { asm!("lock *(u64 *)({to} + 0) += {value}", to = in(reg) to, value = in(reg) value, options(nostack)) }
+}
+
+/// May this refused packet's source be looked up? Calm: always. In a flood: if it was the newest in its slot, so that
+/// sources seen once cost no look-up and heavy ones are attributed.
+#[inline(always)]
+fn admits(key: &SourceKey, now: u64) -> bool {
+    let Some(gate) = GATE.get_ptr_mut(0) else { return false };
+    let hash = mix(key);
+    let slot = hash as usize & (GATE_SLOTS - 1);
+    // SAFETY: the gate is this CPU's own, the slot is masked to its length.
+    unsafe {
+        let tag = addr_of_mut!((*gate).tags).cast::<u32>().add(slot);
+        let mark = (hash >> 32) as u32;
+        if tag.read() == mark {
+            return true;
+        }
+        tag.write(mark);
+        if now.wrapping_sub((*gate).window) > GATE_WINDOW {
+            (*gate).window = now;
+            (*gate).admitted = 0;
+        }
+        if (*gate).admitted < GATE_BUDGET {
+            (*gate).admitted += 1;
+            return true;
+        }
+    }
+    false
+}
+
+/// A seeded hash whose low and high bits depend on the whole key.
+#[inline(always)]
+fn mix(key: &SourceKey) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let [a, b, c, d] = key.address;
+    let outer = u64::from(rule!(seed)) ^ u64::from(key.interface);
+    let prefix = (u64::from(a) << 32 | u64::from(b)) ^ outer;
+    let host = u64::from(c) << 32 | u64::from(d);
+    let hash = (prefix.wrapping_mul(ODD) ^ host).wrapping_mul(ODD);
+    hash ^ hash >> 29
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds, to the tick where the kernel can: that is several times cheaper.
+#[inline(always)]
+fn now() -> u64 {
+    if rule!(coarse_clock) != 0 {
+        // SAFETY: takes nothing, returns a number.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    } else {
+        // SAFETY: as above.
+        unsafe { bpf_ktime_get_ns() }
+    }
+}

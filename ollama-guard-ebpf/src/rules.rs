@@ -1,0 +1,102 @@
+//! The policy of this program instance, as constants.
+
+use core::ptr::{addr_of, read_volatile};
+
+use aya_ebpf::maps::lpm_trie::Key;
+use ollama_guard_common::abi::{InterfaceClass, Rules, ServiceIndex};
+use ollama_guard_common::{Address, Policy, Protocol};
+
+use crate::maps::{ALLOW_V4, ALLOW_V6};
+use crate::route::Route;
+
+/// Filled and frozen by the loader before the program is verified. Reads are volatile, because to the compiler it
+/// is a constant zero.
+#[unsafe(no_mangle)]
+pub(crate) static RULES: Rules = Rules::EMPTY;
+
+macro_rules! rule {
+    ($field:ident) => {{
+        // SAFETY: a field of a static; volatile only keeps the compiler from folding its initial value.
+        unsafe { core::ptr::read_volatile(core::ptr::addr_of!($crate::rules::RULES.$field)) }
+    }};
+}
+
+pub(crate) use rule;
+
+/// The policy as one packet's decision sees it. `route` answers the question that needs the packet's context.
+pub(crate) struct Constants {
+    /// Asks the kernel's routing table.
+    pub(crate) route: Route,
+}
+
+impl Policy for Constants {
+    #[inline(always)]
+    fn class(&self) -> InterfaceClass {
+        match rule!(class) {
+            1 => InterfaceClass::Container,
+            2 => InterfaceClass::Trusted,
+            _ => InterfaceClass::Guarded,
+        }
+    }
+
+    #[inline(always)]
+    fn observes(&self) -> bool {
+        rule!(observe) != 0
+    }
+
+    #[inline(always)]
+    fn containers_may_enter(&self) -> bool {
+        rule!(containers_may_enter) != 0
+    }
+
+    #[inline(always)]
+    fn forwards(&self) -> bool {
+        rule!(forward) != 0
+    }
+
+    #[inline(always)]
+    fn service(&self, protocol: Protocol, port: u16) -> Option<ServiceIndex> {
+        let port = usize::from(port);
+        let bitmap = match protocol {
+            Protocol::Tcp => addr_of!(RULES.tcp),
+            Protocol::Udp => addr_of!(RULES.udp),
+        };
+        // SAFETY: port >> 6 is below 1024, the bitmap's length.
+        let word = unsafe { read_volatile(bitmap.cast::<u64>().add(port >> 6)) };
+        if word >> (port & 63) & 1 == 0 {
+            return None;
+        }
+        // SAFETY: port is below 65 536, the table's length.
+        let services = unsafe { read_volatile(addr_of!(RULES.services).cast::<u8>().add(port)) };
+        Some(ServiceIndex::new(match protocol {
+            Protocol::Tcp => services,
+            Protocol::Udp => services >> 4,
+        }))
+    }
+
+    #[inline(always)]
+    fn guards_any(&self, protocol: Option<Protocol>) -> bool {
+        match protocol {
+            Some(Protocol::Tcp) => rule!(guards_tcp) != 0,
+            Some(Protocol::Udp) => rule!(guards_udp) != 0,
+            None => true,
+        }
+    }
+
+    #[inline(always)]
+    fn allows(&self, source: Address, service: ServiceIndex) -> bool {
+        let services = if source.family == 4 && rule!(allows_v4) != 0 {
+            ALLOW_V4.get(Key::new(32, source.v4_octets()))
+        } else if source.family == 6 && rule!(allows_v6) != 0 {
+            ALLOW_V6.get(Key::new(128, source.v6_octets()))
+        } else {
+            None
+        };
+        services.is_some_and(|services| services & service.bit() != 0)
+    }
+
+    #[inline(always)]
+    fn is_for_this_host(&self, source: Address, destination: Address) -> bool {
+        self.route.is_for_this_host(source, destination)
+    }
+}

@@ -1,0 +1,99 @@
+//! The TC ingress programs: for every device that XDP does not suit.
+
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use ollama_guard_common::abi::Counter;
+use ollama_guard_common::{
+    Packet, Payload, Suspect, Traffic, Transport, Verdict, classify_network, judge, suspect, untag,
+};
+
+use crate::access::{Copied, Linear, MAC, NETWORK};
+use crate::record::conclude;
+use crate::route::Route;
+use crate::rules::Constants;
+
+/// `PACKET_OTHERHOST`, `include/uapi/linux/if_packet.h`: a frame for another host, or for a macvlan child, which
+/// is judged itself. The stack takes it no further than to such a child.
+const OTHER_HOST: u32 = 3;
+const VID: u32 = 0x0fff;
+
+/// Devices with an Ethernet header.
+#[classifier]
+pub(crate) fn guard_tc(context: TcContext) -> i32 {
+    let skb = context.skb.skb;
+    // SAFETY: the verifier has checked the context's type; here and below.
+    let (kind, tagged, tci) = unsafe { ((*skb).pkt_type, (*skb).vlan_present, (*skb).vlan_tci) };
+    if kind == OTHER_HOST || (tagged != 0 && tci & VID != 0) {
+        return TC_ACT_UNSPEC; // a tagged frame belongs to its VLAN interface and is judged there
+    }
+    let frame = Linear { start: context.data(), end: context.data_end() };
+    let traffic = classify(&frame, ethertype(skb));
+    let bits = if matches!(traffic, Traffic::Ambiguous(_) | Traffic::Ip(_, Transport::Ambiguous(..))) {
+        look_again(skb) // what is missing may be in page fragments
+    } else {
+        bits(skb, traffic)
+    };
+    if bits == 0 { TC_ACT_UNSPEC } else { act::<MAC>(skb, bits) }
+}
+
+/// Devices without one: tun, WireGuard, IPIP, GRE, sit, PPP.
+#[classifier]
+pub(crate) fn guard_tc_l3(context: TcContext) -> i32 {
+    let skb = context.skb.skb;
+    let traffic = classify_network(&Copied::<NETWORK> { skb }, ethertype(skb), 0);
+    let bits = bits(skb, traffic);
+    if bits == 0 { TC_ACT_UNSPEC } else { act::<NETWORK>(skb, bits) }
+}
+
+/// The kernel has moved the outermost tag out of the frame; priority tags may follow it.
+#[inline(always)]
+fn classify<P: Packet>(frame: &P, ethertype: u16) -> Traffic {
+    match untag(frame, ethertype) {
+        Payload::Network { ethertype, offset } => classify_network(frame, ethertype, offset),
+        Payload::OtherVlan => Traffic::Other,
+        Payload::Ambiguous(ambiguity) => Traffic::Ambiguous(ambiguity),
+    }
+}
+
+#[inline(never)]
+fn look_again(skb: *mut __sk_buff) -> u32 {
+    bits(skb, classify(&Copied::<MAC> { skb }, ethertype(skb)))
+}
+
+/// [`Suspect::to_bits`], or 0 for a packet that is none of our business.
+#[inline(always)]
+fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u32 {
+    match suspect(&policy(skb), traffic) {
+        Some(suspect) => suspect.to_bits(),
+        None => 0,
+    }
+}
+
+/// A function of its own, so that the path of unrelated packets is short and verified once.
+#[inline(never)]
+fn act<const FROM: u32>(skb: *mut __sk_buff, suspect: u32) -> i32 {
+    let policy = policy(skb);
+    let decision = judge(&policy, &Copied::<FROM> { skb }, Suspect::from_bits(suspect));
+    // SAFETY: as above.
+    let (merged, bytes) = unsafe { ((*skb).gso_segs, (*skb).len) };
+    // An aggregate counts as the packets it was merged from; anything else says 0.
+    let packets = u64::from(if merged == 0 { 1 } else { merged });
+    match conclude(decision, policy.route.interface, Counter { packets, bytes: bytes.into() }) {
+        Verdict::Pass => TC_ACT_UNSPEC,
+        Verdict::Drop => TC_ACT_SHOT,
+    }
+}
+
+#[inline(always)]
+fn ethertype(skb: *mut __sk_buff) -> u16 {
+    // SAFETY: as above. `protocol` holds the EtherType in network byte order in its low half.
+    u16::from_be(unsafe { (*skb).protocol } as u16)
+}
+
+#[inline(always)]
+fn policy(skb: *mut __sk_buff) -> Constants {
+    // SAFETY: as above.
+    let interface = unsafe { (*skb).ifindex };
+    Constants { route: Route { context: skb.cast(), interface } }
+}

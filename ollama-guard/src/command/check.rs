@@ -1,0 +1,69 @@
+//! `ollama-guard check`: is the configuration valid, and what does it mean?
+
+mod describe;
+mod suspicious;
+#[cfg(test)]
+mod tests;
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::output::{Document, print, print_json};
+use crate::cli::CheckArgs;
+use crate::config::{self, ConfigError, DEFAULT_PATH, Fault};
+use crate::exit::Exit;
+use crate::policy::Policy;
+
+pub use describe::describe;
+pub use suspicious::suspicious;
+
+/// Validates the file (or the defaults), and prints what it means or what is wrong.
+pub fn check(file: Option<&Path>, args: &CheckArgs) -> anyhow::Result<Exit> {
+    let name = file.unwrap_or(Path::new(DEFAULT_PATH));
+    let policy = config::load(file, config::lockout::listeners);
+    let exit = if policy.is_ok() { Exit::Fine } else { Exit::Usage };
+    let ports = local_ports();
+    match policy {
+        _ if args.json => print_json(&document(name, policy.as_ref(), ports), Document::Pretty)?,
+        Ok(policy) => {
+            let origin = if file.is_some() || name.exists() { "valid" } else { "not there, so the defaults apply" };
+            let heading = format!("{} is {origin}.\n\n", name.display());
+            print(&(heading + &describe(&policy) + &warnings(&policy, ports)))?;
+        }
+        Err(error) => eprintln!("{error}"),
+    }
+    Ok(exit)
+}
+
+fn warnings(policy: &Policy, ports: Option<RangeInclusive<u16>>) -> String {
+    suspicious(policy, ports).iter().map(|warning| format!("\nWARNING {warning}\n")).collect::<Vec<_>>().concat()
+}
+
+/// `check --json`; described in docs/json.md.
+#[derive(Serialize)]
+struct Report<'a> {
+    file: &'a Path,
+    valid: bool,
+    policy: Option<&'a Policy>,
+    warnings: Vec<String>,
+    errors: Vec<Fault>,
+}
+
+fn document<'a>(
+    file: &'a Path,
+    policy: Result<&'a Policy, &ConfigError>,
+    ports: Option<RangeInclusive<u16>>,
+) -> Report<'a> {
+    let warnings = policy.map(|policy| suspicious(policy, ports)).unwrap_or_default();
+    let errors = policy.err().map(ConfigError::faults).unwrap_or_default();
+    Report { file, valid: policy.is_ok(), policy: policy.ok(), warnings, errors }
+}
+
+/// The ports from which Linux picks one for an outgoing connection.
+fn local_ports() -> Option<RangeInclusive<u16>> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ports = text.split_ascii_whitespace().map(str::parse);
+    Some(ports.next()?.ok()?..=ports.next()?.ok()?)
+}

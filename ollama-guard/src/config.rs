@@ -1,0 +1,68 @@
+//! The configuration file: text → [`Policy`]. Parsed, not validated: whatever leaves this module is sound.
+//!
+//! Every key is optional. All faults of a file are found in one pass and reported together, each with its
+//! line, its key, what is wrong and what to write instead; a file with a fault yields no policy at all, so that
+//! whatever was in force stays.
+
+mod allows;
+mod defaults;
+mod error;
+mod interfaces;
+mod limits;
+pub mod lockout;
+mod metrics;
+mod paths;
+mod read;
+mod section;
+mod services;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+pub use error::{ConfigError, Fault};
+
+use crate::policy::{Policy, Profile};
+use error::Faults;
+use lockout::Listener;
+use section::Section;
+
+/// Read when no `--config` is given. May be missing: the defaults then apply.
+pub const DEFAULT_PATH: &str = "/etc/ollama-guard/config.toml";
+
+/// The policy of the file at `path`, or of [`DEFAULT_PATH`] if none is given.
+///
+/// `listeners` is asked only if there is a file (usually [`lockout::listeners`]): it finds sshd, VPN and
+/// DHCP sockets that a `[[service]]` must not close by accident.
+pub fn load(path: Option<&Path>, listeners: impl FnOnce() -> Vec<Listener>) -> Result<Policy, ConfigError> {
+    let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+    match std::fs::read_to_string(file) {
+        Ok(text) => parse(file, &text, &listeners()),
+        // Only the default path may be missing: a path that someone typed is a file they meant.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_none() => Ok(built_in()),
+        Err(error) => Err(ConfigError::Unreadable { file: file.to_owned(), error }),
+    }
+}
+
+/// The policy that `text` describes. `file` is only named in errors.
+pub fn parse(file: &Path, text: &str, listeners: &[Listener]) -> Result<Policy, ConfigError> {
+    let faults = Faults::default();
+    let (table, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        // What the parser recovered around a syntax error would only yield follow-on faults.
+        for error in &syntax {
+            faults.add_syntax(error);
+        }
+        return Err(faults.into_error(file, text));
+    }
+    let policy = read::policy(Section::root(table.get_ref(), &faults), listeners);
+    if faults.is_empty() { Ok(policy) } else { Err(faults.into_error(file, text)) }
+}
+
+/// The policy in force when there is no configuration file.
+pub fn built_in() -> Policy {
+    defaults::policy(Profile::default())
+}

@@ -1,0 +1,67 @@
+//! `[metrics]`: where `/metrics` listens, and its guard if strangers could reach it there.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+
+use super::section::{Field, Section};
+use crate::policy::{MAX_SERVICES, Policy, Protocol, Service};
+
+/// The service that a reachable metrics port becomes.
+const SERVICE: &str = "metrics";
+
+pub(super) fn read(mut section: Section<'_, '_>, policy: &mut Policy) {
+    if let Some(field) = section.take("listen")
+        && let Some(text) = field.text("\"127.0.0.1:19434\", or \"\" for no metrics")
+    {
+        policy.metrics = if text.is_empty() { None } else { address(&field, text) };
+        if let Some(address) = policy.metrics {
+            guard(&field, address, policy);
+        }
+    }
+    section.finish();
+}
+
+fn address(field: &Field<'_, '_>, text: &str) -> Option<SocketAddr> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => {
+            field.fault("port 0 is not a port", "name the port: \"127.0.0.1:19434\"");
+            None
+        }
+        Ok(address) => Some(address),
+        Err(_) => {
+            let next = match text.strip_prefix("localhost:") {
+                Some(port) => format!("write \"127.0.0.1:{port}\": host names are not looked up"),
+                None => {
+                    "write an address and a port: \"127.0.0.1:19434\" or \"[::1]:19434\"; \"\" for no metrics".into()
+                }
+            };
+            field.fault(format!("\"{}\" is not an address with a port", text.escape_debug()), next);
+            None
+        }
+    }
+}
+
+/// A port that strangers could scrape joins the guarded ones: trusted interfaces may, others may not.
+fn guard(field: &Field<'_, '_>, address: SocketAddr, policy: &mut Policy) {
+    let Some(port) = NonZeroU16::new(address.port()) else { return };
+    let owns = |service: &&Service| service.protocols.contains(&Protocol::Tcp) && service.ports.contains(&port);
+    if let Some(service) = policy.services.iter().find(owns) {
+        let problem = format!("tcp port {port} belongs to the service \"{}\"", service.name);
+        field.fault(problem, "choose another port for metrics, such as 19434");
+    } else if address.ip().is_loopback() {
+        // Nobody outside this host can reach it.
+    } else if policy.services.len() >= MAX_SERVICES {
+        let problem = format!("it must be guarded, and there are {MAX_SERVICES} services already");
+        field.fault(problem, "listen on 127.0.0.1, or merge two services into one with several ports");
+    } else if policy.services.iter().any(|service| service.name.as_str() == SERVICE) {
+        let problem = format!("its port becomes a service \"{SERVICE}\", and that name is taken");
+        field.fault(problem, "rename that service, or listen on 127.0.0.1");
+    } else {
+        policy.services.push(Service {
+            name: SERVICE.parse().expect("the built-in name is valid"),
+            ports: BTreeSet::from([port]),
+            protocols: BTreeSet::from([Protocol::Tcp]),
+        });
+    }
+}

@@ -1,0 +1,123 @@
+//! `[[service]]`: what is guarded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
+
+use super::lockout::{self, Listener};
+use super::section::{Field, Section};
+use crate::policy::{MAX_SERVICES, Protocol, Service, ServiceName};
+
+const PROTOCOLS: [(&str, Protocol); 2] = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+
+/// The `[[service]]` entries of a file.
+pub(super) struct Services {
+    pub(super) list: Vec<Service>,
+    /// Every name that was written, sound or not.
+    pub(super) names: BTreeSet<String>,
+}
+
+/// What must be unique over the whole file.
+#[derive(Default)]
+struct Taken {
+    names: BTreeSet<String>,
+    ports: BTreeMap<(Protocol, NonZeroU16), String>,
+}
+
+pub(super) fn read(field: &Field<'_, '_>, listeners: &[Listener]) -> Services {
+    let mut taken = Taken::default();
+    let mut list = Vec::new();
+    let example = "`[[service]]` on a line of its own, with `name` and `ports` below it";
+    let Some(items) = field.items(example) else { return Services { list, names: taken.names } };
+    let items: Vec<_> = items.collect();
+    if items.is_empty() {
+        field.fault("nothing would be guarded", "name a service, or remove the key to guard Ollama's port 11434");
+    }
+    for (nth, item) in items.iter().enumerate() {
+        if nth == MAX_SERVICES {
+            let problem = format!("there are {} services; {MAX_SERVICES} fit", items.len());
+            item.fault(problem, "merge some: one service may have several ports");
+        }
+        list.extend(item.table().and_then(|section| service(section, &mut taken, listeners)));
+    }
+    Services { list, names: taken.names }
+}
+
+fn service(mut section: Section<'_, '_>, taken: &mut Taken, listeners: &[Listener]) -> Option<Service> {
+    let name = section.require("name", "give the service a name: name = \"open-webui\"");
+    let name = name.and_then(|field| self::name(&field, &mut taken.names));
+    let protocols = match section.take("protocols") {
+        Some(field) => protocols(&field),
+        None => BTreeSet::from([Protocol::Tcp]),
+    };
+    let insists = section.take("insist").and_then(|field| field.boolean()).unwrap_or(false);
+    let ports = section.require("ports", "list the ports to guard: ports = [8080]");
+    let ports = ports.map(|field| ports_of(&field)).unwrap_or_default();
+    section.finish();
+
+    let label = name.as_ref().map_or_else(|| "another service".to_owned(), |name| format!("\"{name}\""));
+    for (field, port) in &ports {
+        for &protocol in &protocols {
+            if let Some(owner) = taken.ports.insert((protocol, *port), label.clone()) {
+                let problem = format!("{protocol} {port} already belongs to {owner}");
+                field.fault(problem, "a port belongs to one service: remove it from one of the two");
+            }
+            if let Some(danger) = lockout::danger(protocol, *port, listeners).filter(|_| !insists) {
+                field.fault(format!("{danger}: guarding it could lock you out of this machine"), INSIST);
+            }
+        }
+    }
+    let ports: BTreeSet<_> = ports.into_iter().map(|(_, port)| port).collect();
+    // Each absence has been reported where it was found.
+    (!ports.is_empty() && !protocols.is_empty()).then_some(())?;
+    Some(Service { name: name?, ports, protocols })
+}
+
+const INSIST: &str = "remove the port; if it really must be guarded, and you can reach the machine over a trusted \
+                      interface, add `insist = true` to this [[service]]";
+
+fn name(field: &Field<'_, '_>, taken: &mut BTreeSet<String>) -> Option<ServiceName> {
+    let text = field.text("\"ollama\"")?;
+    if !taken.insert(text.to_owned()) {
+        let next = "rename one, or merge them: one service may have several ports";
+        field.fault(format!("there are two services \"{}\"", text.escape_debug()), next);
+        return None;
+    }
+    let next = "choose a short name such as \"open-webui\"";
+    text.parse().map_err(|error: crate::policy::InvalidService| field.fault(error.to_string(), next)).ok()
+}
+
+fn ports_of<'a, 'i>(field: &Field<'a, 'i>) -> Vec<(Field<'a, 'i>, NonZeroU16)> {
+    let Some(items) = field.items("`[11434]` or `[3000, 8080]`") else { return Vec::new() };
+    let items: Vec<_> = items.collect();
+    if items.is_empty() {
+        field.fault("the list is empty", "list the ports to guard: ports = [8080]");
+    }
+    let mut ports: Vec<(Field<'a, 'i>, NonZeroU16)> = Vec::new();
+    for item in items {
+        let why = "that is what a port can be";
+        let number = item.integer(1..=u32::from(u16::MAX), why).and_then(|number| u16::try_from(number).ok());
+        let Some(port) = number.and_then(NonZeroU16::new) else { continue };
+        if ports.iter().any(|(_, other)| *other == port) {
+            item.fault(format!("port {port} is listed twice"), "remove one of the two");
+        } else {
+            ports.push((item, port));
+        }
+    }
+    ports
+}
+
+fn protocols(field: &Field<'_, '_>) -> BTreeSet<Protocol> {
+    let Some(items) = field.items("`[\"tcp\"]` or `[\"tcp\", \"udp\"]`") else { return BTreeSet::new() };
+    let items: Vec<_> = items.collect();
+    if items.is_empty() {
+        field.fault("the list is empty", "write [\"tcp\"], or remove the key: tcp is the default");
+    }
+    let mut protocols = BTreeSet::new();
+    for item in items {
+        let Some(protocol) = item.choice(&PROTOCOLS) else { continue };
+        if !protocols.insert(protocol) {
+            item.fault(format!("\"{protocol}\" is listed twice"), "remove one of the two");
+        }
+    }
+    protocols
+}

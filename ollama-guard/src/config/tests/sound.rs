@@ -1,0 +1,107 @@
+//! Files that are accepted, and what they mean.
+
+use super::super::{ConfigError, built_in, load};
+use super::policy;
+use crate::policy::{Attach, Mode, NamePattern, PRIVATE_SOURCES, Protocol};
+
+fn names(patterns: &[NamePattern]) -> Vec<String> {
+    patterns.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    assert_eq!(policy(""), built_in());
+}
+
+#[test]
+fn the_file_we_ship_shows_the_defaults() {
+    assert_eq!(policy(include_str!("../../../../dist/config.toml")), built_in());
+}
+
+#[test]
+fn the_examples_in_the_file_we_ship_are_valid() {
+    let uncommented = |line: &str| match line.strip_prefix("# ") {
+        Some(code) if code.contains(" = ") || code.starts_with("[[") => code.to_owned() + "\n",
+        _ => line.to_owned() + "\n",
+    };
+    let text: String = include_str!("../../../../dist/config.toml").lines().map(uncommented).collect();
+    let policy = policy(&text);
+    assert_eq!(policy.attach.for_interface(&"eth1".parse().unwrap()), Attach::Tc);
+    assert_eq!(policy.allow[0].source.to_string(), "192.168.1.50/32");
+    assert_eq!(policy.allow[0].comment.as_deref(), Some("the desk"));
+}
+
+#[test]
+fn only_the_default_path_may_be_missing() {
+    let missing = std::env::temp_dir().join("ollama-guard-no-such-file.toml");
+    let error = load(Some(&missing), || panic!("there is nothing to check")).unwrap_err();
+    assert!(matches!(error, ConfigError::Unreadable { .. }));
+    assert!(error.to_string().contains("built-in defaults"), "{error}");
+}
+
+#[test]
+fn the_profiles_are_three_rings_of_trust() {
+    let local = policy("profile = \"local\"");
+    assert_eq!((names(&local.trusted), local.allow.len()), (vec!["lo".into()], 0));
+    let vpn = policy("profile = \"vpn\"");
+    assert_eq!((names(&vpn.trusted).len(), vpn.allow.len()), (3, 0));
+    let lan = policy("profile = \"lan\"");
+    assert_eq!(lan.trusted, vpn.trusted);
+    assert_eq!(lan.allow.iter().map(|allow| allow.source).collect::<Vec<_>>(), PRIVATE_SOURCES);
+}
+
+#[test]
+fn explicit_keys_override_the_profile() {
+    let policy = policy("profile = \"local\"\n[interfaces]\ntrusted = [\"lo\", \"wg*\"]");
+    assert_eq!(names(&policy.trusted), ["lo", "wg*"]);
+}
+
+#[test]
+fn allows_are_added_to_those_of_the_profile() {
+    let policy = policy("profile = \"lan\"\n[[allow]]\nsource = \"203.0.113.0/24\"\nservice = \"ollama\"");
+    assert_eq!(policy.allow.len(), PRIVATE_SOURCES.len() + 1);
+}
+
+#[test]
+fn a_dangerous_port_is_guarded_if_one_insists() {
+    let policy = policy("[[service]]\nname = \"ssh\"\nports = [22]\ninsist = true");
+    assert_eq!(policy.services.len(), 1);
+}
+
+#[test]
+fn one_port_may_be_two_services_in_two_protocols() {
+    let service =
+        |name, protocol| format!("[[service]]\nname = \"{name}\"\nports = [1]\nprotocols = [\"{protocol}\"]\n");
+    assert_eq!(policy(&(service("a", "tcp") + &service("b", "udp"))).services.len(), 2);
+}
+
+#[test]
+fn metrics_that_strangers_could_reach_are_guarded() {
+    assert_eq!(policy("metrics.listen = \"127.0.0.2:9\"").services.len(), 1);
+    assert_eq!(policy("metrics.listen = \"\"").metrics, None);
+    for address in ["0.0.0.0:9100", "[::]:9100", "192.168.1.2:9100"] {
+        let policy = policy(&format!("metrics.listen = \"{address}\""));
+        let [_, metrics] = policy.services.as_slice() else { panic!("{:?}", policy.services) };
+        assert_eq!((metrics.name.as_str(), metrics.ports.first().unwrap().get()), ("metrics", 9100));
+        assert!(metrics.protocols.contains(&Protocol::Tcp));
+    }
+}
+
+#[test]
+fn a_small_source_table_bounds_the_exported_ones() {
+    let policy = policy("mode = \"observe\"\nsources.tracked = 16");
+    assert_eq!((policy.sources.tracked, policy.sources.exported), (16, 16));
+    assert_eq!(policy.mode, Mode::Observe);
+}
+
+#[test]
+fn every_example_in_the_documentation_is_valid() {
+    let readme = include_str!("../../../../README.md");
+    let guide = include_str!("../../../../docs/configuration.md");
+    let blocks = [readme, guide].into_iter().flat_map(|text| text.split("```toml\n").skip(1));
+    let examples: Vec<_> = blocks.filter_map(|block| block.split("```").next()).collect();
+    assert!(examples.len() >= 7, "the examples are found");
+    for example in examples {
+        policy(example);
+    }
+}

@@ -1,0 +1,24 @@
+//! The wall: loads, attaches and reads back the kernel programs. The only place that knows aya and `bpf(2)`.
+//!
+//! Everything that must outlive this process is pinned: shared maps, one program per distinct [`KernelRules`] and
+//! hook, one link per interface. A program's pin is named after what it enforces, so whether an interface is
+//! guarded as the policy says is a comparison of program ids, and a restart that changes nothing touches nothing.
+//!
+//! [`KernelRules`]: crate::plan::rules::KernelRules
+
+mod counters;
+mod error;
+mod map;
+mod pins;
+mod program;
+mod shared;
+mod state;
+mod sys;
+mod wall;
+
+pub use counters::{InterfaceReading, Reading, SourceReading};
+pub use error::DatapathError;
+pub use pins::{PinDirectory, Versions};
+pub use program::{Family, ProgramKey};
+pub use state::State;
+pub use wall::{Attachment, Enforced, Point, Target, Wall};

@@ -1,0 +1,135 @@
+//! Reads the counters. Sources first, totals after: then "total less sum over sources" is never negative.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use ollama_guard_common::abi::{Counter, InterfaceCounters, ServiceIndex, SourceCounters, SourceKey};
+use ollama_guard_common::{Address, Fate, Outcome};
+
+use super::DatapathError;
+use super::shared::SharedMaps;
+
+/// Everything the kernel programs have counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// By interface index.
+    pub interfaces: BTreeMap<u32, InterfaceReading>,
+    /// Per source, interface, service and fate; in no order.
+    pub sources: Vec<SourceReading>,
+}
+
+/// What was counted on one interface, over all CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceReading {
+    /// By service and outcome; zeroes left out.
+    pub counters: BTreeMap<(ServiceIndex, Outcome), Counter>,
+    /// The newest refused packet.
+    pub last_drop: Option<LastDropReading>,
+}
+
+/// The newest refused packet of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastDropReading {
+    /// Its source, if it named one.
+    pub source: Option<IpAddr>,
+    /// How long ago.
+    pub ago: Duration,
+}
+
+/// What one source sent to one service on one interface, and what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceReading {
+    /// Who.
+    pub source: IpAddr,
+    /// Index of the interface.
+    pub interface: u32,
+    /// To which service.
+    pub service: ServiceIndex,
+    /// What became of it.
+    pub fate: Fate,
+    /// How much.
+    pub counter: Counter,
+    /// How long ago the newest came.
+    pub last_seen: Duration,
+}
+
+impl Reading {
+    /// Reads everything.
+    pub(super) fn take(maps: &SharedMaps) -> Result<Self, DatapathError> {
+        let mut sources = Vec::new();
+        let now = monotonic();
+        for (map, name) in [(&maps.clients, "clients"), (&maps.strangers, "strangers")] {
+            let entries = map.entries().map_err(DatapathError::map("read", name))?;
+            sources.extend(entries.iter().map(|(key, value)| source(key, value, now)));
+        }
+        let failed = || DatapathError::map("read", "interfaces");
+        let mut interfaces = BTreeMap::new();
+        for index in maps.interfaces.keys().map_err(failed())? {
+            if let Some(per_cpu) = maps.interfaces.get_per_cpu(&index).map_err(failed())? {
+                interfaces.insert(index, InterfaceReading::sum(&per_cpu, monotonic()));
+            }
+        }
+        Ok(Self { interfaces, sources })
+    }
+}
+
+impl InterfaceReading {
+    fn sum(per_cpu: &[InterfaceCounters], now: Duration) -> Self {
+        let mut counters: BTreeMap<_, Counter> = BTreeMap::new();
+        for service in 0..ServiceIndex::COUNT {
+            let index = ServiceIndex::new(u8::try_from(service).unwrap_or(0));
+            for outcome in Outcome::ALL {
+                let mut sum = Counter::default();
+                for cpu in per_cpu {
+                    let counter = cpu.counters[service][outcome as usize];
+                    sum.packets += counter.packets;
+                    sum.bytes += counter.bytes;
+                }
+                if sum.packets > 0 {
+                    counters.insert((index, outcome), sum);
+                }
+            }
+        }
+        let newest = per_cpu.iter().map(|cpu| cpu.last_drop).max_by_key(|last| last.at);
+        let last_drop = newest.filter(|last| last.at > 0).map(|last| LastDropReading {
+            source: address(last.family, last.source),
+            ago: now.saturating_sub(Duration::from_nanos(last.at)),
+        });
+        Self { counters, last_drop }
+    }
+
+    /// The sum over every service and the outcomes of one fate.
+    pub fn total(&self, fate: Fate) -> Counter {
+        let of_fate = self.counters.iter().filter(|((_, outcome), _)| outcome.fate() == fate);
+        of_fate.fold(Counter::default(), |sum, (_, counter)| Counter {
+            packets: sum.packets + counter.packets,
+            bytes: sum.bytes + counter.bytes,
+        })
+    }
+}
+
+fn source(key: &SourceKey, value: &SourceCounters, now: Duration) -> SourceReading {
+    SourceReading {
+        source: address(key.family, key.address).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        interface: key.interface,
+        service: ServiceIndex::new(key.service),
+        fate: match key.fate {
+            0 => Fate::Passed,
+            1 => Fate::Dropped,
+            _ => Fate::WouldDrop,
+        },
+        counter: value.counter,
+        last_seen: now.saturating_sub(Duration::from_nanos(value.last_seen)),
+    }
+}
+
+fn address(family: impl Into<u32>, words: [u32; 4]) -> Option<IpAddr> {
+    Address { family: family.into(), words }.ip()
+}
+
+/// The clock of the kernel programs' time stamps.
+fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}

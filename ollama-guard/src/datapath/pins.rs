@@ -1,0 +1,147 @@
+//! The pin directory: `<bpf>/v<ABI>/{maps,programs,links}`.
+//!
+//! bpffs is world-writable on many systems, so a directory that is not ours alone is refused.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use ollama_guard_common::abi::ABI_VERSION;
+
+use super::DatapathError;
+
+/// The pin directory of this ABI version.
+#[derive(Clone, Debug)]
+pub struct PinDirectory {
+    root: PathBuf,
+    version: PathBuf,
+}
+
+/// Which ABI versions have pins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// Ours has.
+    pub ours: bool,
+    /// Names of the directories of other versions.
+    pub others: Vec<String>,
+}
+
+impl PinDirectory {
+    /// Names the directory below `root`; touches nothing.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), version: root.join(format!("v{ABI_VERSION}")) }
+    }
+
+    /// Makes what is missing of it.
+    pub fn create(&self) -> Result<(), DatapathError> {
+        check_file_system(&self.root)?;
+        for directory in [&self.root, &self.version, &self.maps(), &self.programs(), &self.links()] {
+            match DirBuilder::new().mode(0o700).create(directory) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(directory)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(DatapathError::NoBpfFileSystem { path: self.root.clone() });
+                }
+                Err(error) => return Err(pin_error("create", directory, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose pins are there.
+    pub fn versions(&self) -> Result<Versions, DatapathError> {
+        let ours = self.version.file_name().unwrap_or_default();
+        let mut versions = Versions::default();
+        for entry in entries(&self.root)? {
+            if entry == ours {
+                versions.ours = true;
+            } else {
+                versions.others.push(entry.to_string_lossy().into_owned());
+            }
+        }
+        Ok(versions)
+    }
+
+    /// The directory of shared maps.
+    pub(super) fn maps(&self) -> PathBuf {
+        self.version.join("maps")
+    }
+
+    /// The directory of programs.
+    pub(super) fn programs(&self) -> PathBuf {
+        self.version.join("programs")
+    }
+
+    /// The directory of links, each named after its interface's index.
+    pub(super) fn links(&self) -> PathBuf {
+        self.version.join("links")
+    }
+
+    /// One shared map.
+    pub(super) fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// One interface's link.
+    pub(super) fn link(&self, interface: u32) -> PathBuf {
+        self.links().join(interface.to_string())
+    }
+
+    /// Removes everything, of every version. Links detach with their pins. True if there was anything.
+    pub fn remove_all(&self) -> Result<bool, DatapathError> {
+        match fs::symlink_metadata(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(pin_error("look at", &self.root, error)),
+            Ok(_) => check_owner(&self.root)?,
+        }
+        fs::remove_dir_all(&self.root).map_err(|error| pin_error("remove", &self.root, error))?;
+        Ok(true)
+    }
+}
+
+/// The names in a directory; none if it is missing.
+pub(super) fn entries(directory: &Path) -> Result<Vec<std::ffi::OsString>, DatapathError> {
+    let read = || -> io::Result<Vec<_>> { fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect() };
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        result => result.map_err(|error| pin_error("read", directory, error)),
+    }
+}
+
+/// Removes one pin, if it is there.
+pub(super) fn unpin(path: &Path) -> Result<(), DatapathError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(pin_error("unpin", path, error)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn pin_error(action: &'static str, path: &Path, source: io::Error) -> DatapathError {
+    DatapathError::Pin { action, path: path.to_owned(), source }
+}
+
+fn check_file_system(root: &Path) -> Result<(), DatapathError> {
+    let existing = root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    match statfs(existing) {
+        Ok(found) if found.filesystem_type() == BPF_FS_MAGIC => Ok(()),
+        _ => Err(DatapathError::NoBpfFileSystem { path: root.to_owned() }),
+    }
+}
+
+fn check_owner(directory: &Path) -> Result<(), DatapathError> {
+    let found = fs::symlink_metadata(directory).map_err(|error| pin_error("look at", directory, error))?;
+    let squatted = |what: String| Err(DatapathError::Squatted { path: directory.to_owned(), what });
+    if !found.is_dir() {
+        return squatted("is not a directory".to_owned());
+    }
+    let us = nix::unistd::geteuid().as_raw();
+    if found.uid() != us {
+        return squatted(format!("belongs to user {}, not to {us}", found.uid()));
+    }
+    if found.mode() & 0o077 != 0 {
+        return squatted(format!("is open to others (mode {:o})", found.mode() & 0o777));
+    }
+    Ok(())
+}

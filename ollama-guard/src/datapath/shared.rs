@@ -1,0 +1,41 @@
+//! The maps that every program instance shares and that outlive this process.
+
+use ollama_guard_common::abi::{InterfaceCounters, STATE_SIZE, SourceCounters, SourceKey};
+
+use super::map::Map;
+use super::{DatapathError, PinDirectory};
+
+/// Names of the shared maps, as in the kernel object.
+pub(super) const NAMES: [&str; 5] = ["interfaces", "strangers", "clients", "gate", "state"];
+
+/// The shared maps, opened by their pins.
+#[derive(Debug)]
+pub(super) struct SharedMaps {
+    /// Counters by interface index, per CPU.
+    pub(super) interfaces: Map<u32, InterfaceCounters>,
+    /// Sources of refused packets.
+    pub(super) strangers: Map<SourceKey, SourceCounters>,
+    /// Sources of passed packets.
+    pub(super) clients: Map<SourceKey, SourceCounters>,
+    /// Word for `status`.
+    pub(super) state: Map<u32, [u8; STATE_SIZE]>,
+}
+
+impl SharedMaps {
+    /// Opens what an earlier load pinned; checks each map's layout.
+    pub(super) fn open(pins: &PinDirectory) -> Result<Self, DatapathError> {
+        fn one<K, V>(pins: &PinDirectory, name: &'static str) -> Result<Map<K, V>, DatapathError>
+        where
+            K: zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::Immutable + Copy,
+            V: zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::Immutable + Copy,
+        {
+            Map::open(&pins.map(name)).map_err(DatapathError::map("open", name))
+        }
+        Ok(Self {
+            interfaces: one(pins, "interfaces")?,
+            strangers: one(pins, "strangers")?,
+            clients: one(pins, "clients")?,
+            state: one(pins, "state")?,
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! Word for `status` of what is enforced, kept in a pinned map so that it outlives the daemon.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+
+use ollama_guard_common::abi::STATE_SIZE;
+use serde::{Deserialize, Serialize};
+use zerocopy::FromBytes;
+
+use super::map::Write;
+use super::shared::SharedMaps;
+use super::{DatapathError, ProgramKey};
+use crate::plan::services::ServiceTable;
+use crate::policy::Policy;
+
+/// What the loader last enforced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Version of the program that wrote it.
+    pub version: String,
+    /// Seconds since the Unix epoch at which enforcement began.
+    pub since: u64,
+    /// The policy, without its allow-list, which may be long and is in the kernel's tries.
+    pub policy: Policy,
+    /// Length of that list.
+    pub allow_entries: usize,
+    /// Which counter index is which service.
+    pub services: ServiceTable,
+    /// Program pins that enforce this policy; anything else that is attached enforces an older one.
+    pub programs: BTreeSet<String>,
+    /// Why each interface, by index, has the hook it has.
+    pub hook_reasons: BTreeMap<u32, String>,
+}
+
+impl State {
+    /// Is this the program of the policy in force?
+    pub fn is_current(&self, key: &ProgramKey) -> bool {
+        self.programs.contains(key.as_str())
+    }
+}
+
+/// Length and hash of the text that follows: a reader that meets a half-written value sees it and tries again.
+const HEADER: usize = 16;
+const TRIES: usize = 100;
+
+pub(super) fn write(maps: &SharedMaps, state: &State) -> Result<(), DatapathError> {
+    let failed = || DatapathError::map("write", "state");
+    let text = serde_json::to_vec(state).map_err(io::Error::from).map_err(failed())?;
+    let mut value = Box::new([0_u8; STATE_SIZE]);
+    let Some(room) = value.get_mut(HEADER..HEADER + text.len()) else {
+        return Err(failed()(io::Error::new(io::ErrorKind::FileTooLarge, "the policy is too long for it")));
+    };
+    room.copy_from_slice(&text);
+    value[..8].copy_from_slice(&(text.len() as u64).to_ne_bytes());
+    value[8..HEADER].copy_from_slice(&digest(&text).to_ne_bytes());
+    maps.state.set(&0, &value, Write::Any).map_err(failed())
+}
+
+pub(super) fn read(maps: &SharedMaps) -> Result<Option<State>, DatapathError> {
+    for _ in 0..TRIES {
+        let value = maps.state.get(&0).map_err(DatapathError::map("read", "state"))?;
+        let Some(value) = value else { return Ok(None) };
+        let word = |at: usize| u64::read_from_bytes(&value[at..at + 8]).unwrap_or(0);
+        let length = usize::try_from(word(0)).unwrap_or(usize::MAX);
+        if length == 0 {
+            return Ok(None); // created, not written yet
+        }
+        let text = value.get(HEADER..HEADER.saturating_add(length));
+        if let Some(text) = text.filter(|text| digest(text) == word(8)) {
+            let state = serde_json::from_slice(text).map_err(io::Error::from);
+            return state.map(Some).map_err(DatapathError::map("understand", "state"));
+        }
+    }
+    let torn = io::Error::new(io::ErrorKind::InvalidData, "it is damaged; restart ollama-guard to write it anew");
+    Err(DatapathError::map("read", "state")(torn))
+}
+
+fn digest(text: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+

@@ -1,0 +1,184 @@
+//! The interfaces of the current network namespace, as the kernel describes them (rtnetlink), and the stream
+//! of their changes. Says what is there; [`crate::plan`] says what to do about it.
+
+mod attributes;
+mod error;
+mod events;
+mod kind;
+mod message;
+mod name;
+mod netlink;
+mod sysfs;
+
+use std::collections::BTreeMap;
+
+pub use error::LinkError;
+pub use events::LinkEvents;
+pub use kind::Kind;
+use netlink::{Ask, Family, Outcome};
+
+use self::attributes::push_attribute;
+use crate::policy::InterfaceName;
+
+/// One interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's number for it, unique while it exists, reused afterwards.
+    pub index: u32,
+    /// Its name. If [`Link::raw_name`] is set, only a rendering of it.
+    pub name: InterfaceName,
+    /// The kernel's bytes, where the name is not one the policy could spell: such a link matches no pattern.
+    pub raw_name: Option<Box<[u8]>>,
+    /// What sort of device it is.
+    pub kind: Kind,
+    /// What its frames begin with.
+    pub hardware: Hardware,
+    /// Administratively up (`IFF_UP`).
+    pub up: bool,
+    /// Index of the bridge, bond, team, VRF, … that it belongs to.
+    pub master: Option<u32>,
+    /// Index of the device it sits on (VLAN, macvlan, tunnel) or is paired with (veth), if in this namespace.
+    pub lower: Option<u32>,
+    /// Hardware address; empty for most layer-3 devices.
+    pub address: Box<[u8]>,
+    /// MTU and its limits.
+    pub mtu: Mtu,
+    /// Queues allocated.
+    pub queues: Queues,
+    /// Has a parent device (PCI, USB, virtio, …).
+    pub physical: bool,
+    /// XDP programs attached, at most one a mode.
+    pub xdp: Vec<AttachedXdp>,
+}
+
+/// From `ARPHRD_*` (`include/uapi/linux/if_arp.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hardware {
+    /// Frames begin with an Ethernet header.
+    Ethernet,
+    /// As on `lo`: frames begin with an Ethernet header of zeroes.
+    Loopback,
+    /// No Ethernet header: tun, `WireGuard`, ipip, gre, sit, ppp, raw IP, …
+    Other(u16),
+}
+
+/// MTU in bytes. Zero as maximum means no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mtu {
+    /// In force.
+    pub current: u32,
+    /// Least that may be set.
+    pub min: Option<u32>,
+    /// Most that may be set.
+    pub max: Option<u32>,
+}
+
+/// Numbers of queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// For receiving.
+    pub rx: Option<u32>,
+    /// For sending.
+    pub tx: Option<u32>,
+}
+
+/// An XDP program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachedXdp {
+    /// Where it runs.
+    pub mode: XdpMode,
+    /// The kernel's number for the program.
+    pub program_id: u32,
+}
+
+/// Where an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// In the network core, after an `skb` was built.
+    Generic,
+    /// On the NIC.
+    Offload,
+}
+
+/// All interfaces of a network namespace, by index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links(BTreeMap<u32, Link>);
+
+/// `include/uapi/linux/rtnetlink.h`.
+const RTM_GETLINK: u16 = 18;
+const IFLA_EXT_MASK: u16 = 29;
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
+/// `struct ifinfomsg`, all zero: every interface.
+const ANY_INTERFACE: [u8; 16] = [0; 16];
+/// Reads of a namespace that changes all the time.
+const ATTEMPTS: usize = 10;
+
+impl Links {
+    /// Reads the calling thread's network namespace.
+    ///
+    /// A listing that a change interrupted is read again. After ten of those in a row the last one is taken:
+    /// whoever subscribed to [`LinkEvents`] before has those changes queued and will read again.
+    pub fn read() -> Result<Self, LinkError> {
+        let mut request = ANY_INTERFACE.to_vec();
+        push_attribute(&mut request, IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+        let mut links = Vec::new();
+        for _ in 0..ATTEMPTS {
+            links.clear();
+            let outcome =
+                netlink::converse(Family::Route, "list the interfaces", RTM_GETLINK, Ask::Dump, &request, |body| {
+                    links.push(message::parse(body)?);
+                    Ok(())
+                })?;
+            if outcome == Outcome::Consistent {
+                break;
+            }
+        }
+        for link in &mut links {
+            link.physical = link.physical || sysfs::has_parent_device(link);
+        }
+        Ok(links.into_iter().collect())
+    }
+
+    /// In order of their index.
+    pub fn iter(&self) -> impl Iterator<Item = &Link> {
+        self.0.values()
+    }
+
+    /// The interface with this index.
+    pub fn get(&self, index: u32) -> Option<&Link> {
+        self.0.get(&index)
+    }
+
+    /// The interface with this name.
+    pub fn by_name(&self, name: &InterfaceName) -> Option<&Link> {
+        self.iter().find(|link| link.raw_name.is_none() && link.name == *name)
+    }
+
+    /// What belongs to this bridge, bond, team, VRF, ….
+    pub fn members_of(&self, master: u32) -> impl Iterator<Item = &Link> {
+        self.iter().filter(move |link| link.master == Some(master))
+    }
+
+    /// What sits on this interface: VLANs, macvlans, tunnels bound to it, …. Not the other end of a pair.
+    pub fn stacked_on(&self, lower: u32) -> impl Iterator<Item = &Link> {
+        self.iter().filter(move |link| link.lower == Some(lower) && !link.kind.is_pair())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Not even `lo`.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<Link> for Links {
+    fn from_iter<T: IntoIterator<Item = Link>>(links: T) -> Self {
+        Self(links.into_iter().map(|link| (link.index, link)).collect())
+    }
+}

@@ -1,0 +1,104 @@
+//! Snapshots for the tests of the faces.
+
+use std::time::Duration;
+
+use ollama_guard_common::Outcome;
+
+use super::snapshot::{Attachment, Counter, Hook, Interface, LastDrop, Seatbelt, SeatbeltState, Snapshot, Source};
+use crate::class::Class;
+use crate::config::{DEFAULT_PATH, built_in};
+
+/// An ordinary day of an ordinary host: everything is as it should be.
+pub(super) fn day() -> Snapshot {
+    let policy = built_in();
+    Snapshot {
+        version: "0.1.0",
+        mode: policy.mode,
+        layers: policy.layers,
+        container_access: policy.container_access,
+        services: policy.services,
+        up: Some(Duration::from_hours(75)),
+        daemon: true,
+        config: DEFAULT_PATH.into(),
+        interfaces: vec![eth0(), docker0(), tailscale0(), absent("wg0"), loopback()],
+        seatbelt: Seatbelt {
+            state: SeatbeltState::Intact,
+            dropped: vec![("prerouting".into(), 0), ("input".into(), 0), ("forward".into(), 0)],
+            repairs: 0,
+        },
+        sources: vec![source("203.0.113.9", 12_900)],
+        sources_tracked: 1,
+        unattributed_packets: 0,
+        problems: Vec::new(),
+    }
+}
+
+pub(super) fn interface(name: &str, index: u32, class: Class, hook: Hook, why: &str) -> Interface {
+    Interface {
+        name: name.into(),
+        index: Some(index),
+        class,
+        attachment: Attachment::Attached { hook, why: why.into() },
+        counters: Vec::new(),
+        last_drop: None,
+    }
+}
+
+fn eth0() -> Interface {
+    Interface {
+        counters: vec![
+            counter(Some("ollama"), Outcome::DroppedUntrusted, 12_900),
+            counter(None, Outcome::DroppedFragment, 4),
+        ],
+        last_drop: Some(last_drop("203.0.113.9", Duration::from_millis(2_140))),
+        ..interface("eth0", 2, Class::Guarded, Hook::XdpNative, "a network card with nothing on top")
+    }
+}
+
+fn docker0() -> Interface {
+    Interface {
+        counters: vec![counter(Some("ollama"), Outcome::DroppedUntrusted, 31)],
+        last_drop: Some(last_drop("172.17.0.2", Duration::from_secs(4_000))),
+        ..interface("docker0", 5, Class::Container, Hook::Tcx, "a bridge")
+    }
+}
+
+fn tailscale0() -> Interface {
+    Interface {
+        counters: vec![counter(Some("ollama"), Outcome::PassedTrusted, 48_211)],
+        ..interface("tailscale0", 7, Class::Trusted, Hook::Tcx, "a layer-3 device")
+    }
+}
+
+pub(super) fn absent(name: &str) -> Interface {
+    Interface {
+        index: None,
+        attachment: Attachment::NotNeeded("not present".into()),
+        ..interface(name, 0, Class::Trusted, Hook::None, "")
+    }
+}
+
+fn loopback() -> Interface {
+    Interface { index: Some(1), attachment: Attachment::NotNeeded("not counted".into()), ..absent("lo") }
+}
+
+pub(super) fn counter(service: Option<&str>, outcome: Outcome, packets: u64) -> Counter {
+    Counter { service: service.map(str::to_owned), outcome, packets, bytes: packets * 60 }
+}
+
+pub(super) fn last_drop(source: &str, age: Duration) -> LastDrop {
+    LastDrop { source: Some(source.parse().unwrap()), age }
+}
+
+pub(super) fn source(source: &str, dropped: u64) -> Source {
+    Source {
+        source: source.parse().unwrap(),
+        interface: "eth0".into(),
+        service: Some("ollama".into()),
+        packets: dropped,
+        bytes: dropped * 60,
+        dropped_packets: dropped,
+        dropped_bytes: dropped * 60,
+        last_seen: Duration::from_millis(2_140),
+    }
+}

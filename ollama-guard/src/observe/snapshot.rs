@@ -1,0 +1,232 @@
+//! One reading of the kernel: plain data, no behaviour beyond sums.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ollama_guard_common::{Fate, Outcome};
+use serde::Serialize;
+
+use crate::class::Class;
+use crate::policy::{ContainerAccess, Layers, Mode, Service};
+
+/// Everything that status, JSON and metrics say. Ages are as of the reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Of the program that reads.
+    pub version: &'static str,
+    /// Of the policy in force.
+    pub mode: Mode,
+    /// Which layers the policy in force wants.
+    pub layers: Layers,
+    /// Of the policy in force.
+    pub container_access: ContainerAccess,
+    /// What is guarded; empty if no policy is in force.
+    pub services: Vec<Service>,
+    /// How long the policy's programs have been in the kernel; none if there are none.
+    pub up: Option<Duration>,
+    /// Does the daemon run? Enforcement does not need it; changes do.
+    pub daemon: bool,
+    /// The configuration file to name in advice.
+    pub config: PathBuf,
+    /// Every interface, and the trusted names that are absent. Shown in this order.
+    pub interfaces: Vec<Interface>,
+    /// The nftables layer.
+    pub seatbelt: Seatbelt,
+    /// Sources, those with the most dropped packets first; perhaps not all of them.
+    pub sources: Vec<Source>,
+    /// How many sources the kernel holds.
+    pub sources_tracked: u64,
+    /// Packets counted per interface that no source in the table accounts for.
+    pub unattributed_packets: u64,
+    /// What the reader of the kernel found wrong. What follows from the other fields is added by
+    /// [`super::enforcement`].
+    pub problems: Vec<Problem>,
+}
+
+/// One interface of the host's network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// As `ip link` shows it.
+    pub name: String,
+    /// None if a trusted name has no interface now.
+    pub index: Option<u32>,
+    /// What the policy makes of it.
+    pub class: Class,
+    /// The wall on it.
+    pub attachment: Attachment,
+    /// What its programs counted. Slots that are zero may be left out.
+    pub counters: Vec<Counter>,
+    /// The most recent drop, if one is known.
+    pub last_drop: Option<LastDrop>,
+}
+
+/// What of the wall is on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// A program is attached.
+    Attached {
+        /// Where.
+        hook: Hook,
+        /// Why there, in words.
+        why: String,
+    },
+    /// None is needed: in words for the last column, such as `not counted` or `in br0`.
+    NotNeeded(String),
+    /// One is needed and there is none, for this reason.
+    Missing(String),
+}
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hook {
+    /// In the driver.
+    XdpNative,
+    /// After the driver.
+    XdpGeneric,
+    /// Traffic control, kernel 6.6 and later.
+    Tcx,
+    /// Traffic control, older kernels.
+    Clsact,
+    /// Nowhere.
+    None,
+}
+
+/// Packets with one fate for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// None where the port could not be read.
+    pub service: Option<String>,
+    /// Fate and reason.
+    pub outcome: Outcome,
+    /// Exact, GRO aggregates unfolded.
+    pub packets: u64,
+    /// Of whole packets.
+    pub bytes: u64,
+}
+
+/// The most recent drop on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastDrop {
+    /// Who sent it, if the source table knows.
+    pub source: Option<IpAddr>,
+    /// How long ago.
+    pub age: Duration,
+}
+
+/// The nftables layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seatbelt {
+    /// What was read back.
+    pub state: SeatbeltState,
+    /// Per chain: packets dropped.
+    pub dropped: Vec<(String, u64)>,
+    /// How often somebody else's edit was undone.
+    pub repairs: u64,
+}
+
+/// Is the table what it should be?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeatbeltState {
+    /// Read back and equal to what the policy wants.
+    Intact,
+    /// There, but somebody changed it: what differs, in words.
+    Altered(String),
+    /// Not there.
+    Missing,
+    /// It could not be read, for this reason.
+    Unknown(String),
+}
+
+/// One sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its address.
+    pub source: IpAddr,
+    /// Where its packets arrived.
+    pub interface: String,
+    /// What they were for; none where the port could not be read.
+    pub service: Option<String>,
+    /// All of them.
+    pub packets: u64,
+    /// All of them.
+    pub bytes: u64,
+    /// Those dropped.
+    pub dropped_packets: u64,
+    /// Those dropped.
+    pub dropped_bytes: u64,
+    /// The most recent one.
+    pub last_seen: Duration,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// How bad.
+    pub severity: Severity,
+    /// What it is about: an interface, `nftables`, `configuration`, a port, …
+    pub subject: String,
+    /// What is degraded, in words.
+    pub problem: String,
+    /// What to do.
+    pub next_step: String,
+}
+
+/// What a problem means for the promise. The worst sorts first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// A packet might get through that should not: enforcement is partial.
+    Gap,
+    /// One layer is degraded or something needs attention; the port is closed.
+    Warning,
+}
+
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Interface {
+    /// Sum of the packets with one fate.
+    pub fn count(&self, fate: Fate) -> Count {
+        let with_fate = self.counters.iter().filter(|counter| counter.outcome.fate() == fate);
+        with_fate.fold(Count::default(), |sum, counter| Count {
+            packets: sum.packets + counter.packets,
+            bytes: sum.bytes + counter.bytes,
+        })
+    }
+
+    /// The hook, [`Hook::None`] if there is none.
+    pub const fn hook(&self) -> Hook {
+        match self.attachment {
+            Attachment::Attached { hook, .. } => hook,
+            Attachment::NotNeeded(_) | Attachment::Missing(_) => Hook::None,
+        }
+    }
+}
+
+impl Seatbelt {
+    /// Packets dropped in all chains.
+    pub fn dropped_packets(&self) -> u64 {
+        self.dropped.iter().map(|(_, packets)| packets).sum()
+    }
+}
+
+impl Hook {
+    /// Status column, JSON and metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+            Self::None => "none",
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What stands below the table: reasons for hooks, and advice where a setting is likely not what was meant.
+
+use std::fmt::{self, Write};
+
+use ollama_guard_common::{Fate, Reason};
+
+use super::super::snapshot::{Attachment, Interface, Snapshot};
+use super::super::terminal::{Style, Tone};
+use super::super::text::{joined, packets, printable};
+use crate::class::Class;
+use crate::policy::{ContainerAccess, Mode};
+
+/// Why each hook was chosen.
+pub(super) fn hooks(out: &mut impl Write, snapshot: &Snapshot) -> fmt::Result {
+    let why = |interface: &Interface| match &interface.attachment {
+        Attachment::Attached { hook, why } if !why.is_empty() => {
+            Some(format!("  {}: {}: {why}", printable(&interface.name), hook.as_str()))
+        }
+        _ => None,
+    };
+    let reasons: Vec<_> = snapshot.interfaces.iter().filter_map(why).collect();
+    if !reasons.is_empty() {
+        writeln!(out, "\nhooks\n{}", reasons.join("\n"))?;
+    }
+    Ok(())
+}
+
+/// What to change in the configuration if what happens is not what was meant.
+pub(super) fn advice(out: &mut impl Write, snapshot: &Snapshot, style: Style) -> fmt::Result {
+    let config = snapshot.config.display();
+    if snapshot.mode == Mode::Observe {
+        let would: u64 = snapshot.interfaces.iter().map(|i| i.count(Fate::WouldDrop).packets).sum();
+        let head = format!("OBSERVE MODE: {} that the policy refuses came through", packets(would));
+        let next = format!("to drop them: mode = \"enforce\" in {config}, then systemctl reload ollama-guard");
+        writeln!(out, "\n{}\n        {next}", style.tone(&head, Some(Tone::Bad)))?;
+    }
+    let refusing: Vec<_> = snapshot.interfaces.iter().filter(|interface| refused(interface) > 0).collect();
+    if snapshot.container_access == ContainerAccess::Deny && !refusing.is_empty() {
+        let bridges = joined(refusing.iter().map(|interface| printable(&interface.name)), ", ");
+        let refused = packets(refusing.iter().map(|interface| refused(interface)).sum());
+        writeln!(out, "\ncontainers behind {bridges} were refused {refused} to this host's guarded ports")?;
+        writeln!(out, "        to let them: container_access = \"allow\" under [interfaces] in {config}")?;
+    }
+    Ok(())
+}
+
+/// Packets of containers that `container_access` decided about.
+fn refused(interface: &Interface) -> u64 {
+    let by_policy = interface.counters.iter().filter(|counter| {
+        interface.class == Class::Container
+            && counter.outcome.fate() != Fate::Passed
+            && counter.outcome.reason() == Reason::Untrusted
+    });
+    by_policy.map(|counter| counter.packets).sum()
+}

@@ -1,0 +1,136 @@
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use ollama_guard_common::Outcome;
+
+use super::super::samples::{counter, day, interface, last_drop};
+use super::super::snapshot::{Attachment, Hook, Problem};
+use super::*;
+use crate::class::Class;
+use crate::policy::Mode;
+
+fn text(snapshot: &Snapshot) -> String {
+    with(snapshot, Options::default())
+}
+
+fn with(snapshot: &Snapshot, options: Options) -> String {
+    let mut text = String::new();
+    write(&mut text, snapshot, None, options).unwrap();
+    text
+}
+
+fn width(width: usize) -> Options {
+    Options { style: Style { width: Some(width), color: false }, all: false }
+}
+
+#[test]
+fn an_ordinary_day() {
+    let mut day = day();
+    // Without its drops on docker0: the advice about containers has a test of its own.
+    day.interfaces[1].counters.clear();
+    day.interfaces[1].last_drop = None;
+    assert_snapshot!(text(&day));
+    assert!(include_str!("../../../../README.md").contains(&text(&day)), "README.md shows another table");
+}
+
+#[test]
+fn containers_refused() {
+    assert_snapshot!(text(&day()));
+}
+
+#[test]
+fn why_each_hook() {
+    assert_snapshot!(with(&day(), Options { all: true, ..Options::default() }));
+}
+
+#[test]
+fn observe_mode() {
+    let mut day = day();
+    day.mode = Mode::Observe;
+    day.interfaces[0].counters = vec![counter(Some("ollama"), Outcome::WouldDropUntrusted, 1_234)];
+    day.interfaces[1].counters.clear();
+    assert_snapshot!(text(&day));
+}
+
+#[test]
+fn layers_switched_off() {
+    let mut day = day();
+    (day.layers.wall, day.layers.seatbelt) = (false, false);
+    day.interfaces.iter_mut().for_each(|i| i.attachment = Attachment::NotNeeded("wall off".into()));
+    day.seatbelt.state = SeatbeltState::Missing;
+    assert_snapshot!(text(&day));
+}
+
+#[test]
+fn gaps() {
+    let mut day = day();
+    day.daemon = false;
+    day.interfaces[0].attachment = Attachment::Missing("link eth0: the driver said no".into());
+    day.seatbelt.state = SeatbeltState::Altered("two rules less in prerouting".into());
+    day.seatbelt.dropped[0].1 = 1_000;
+    day.seatbelt.repairs = 2;
+    day.problems = vec![Problem {
+        severity: Severity::Gap,
+        subject: "tcp 8080".into(),
+        problem: "docker-proxy passes it on to port 11434 of a container".into(),
+        next_step: "wait a moment; if it stays, add 8080 to a [[service]]".into(),
+    }];
+    assert_snapshot!(text(&day));
+}
+
+#[test]
+fn nothing_guarded() {
+    let mut day = day();
+    day.services.clear();
+    (day.up, day.daemon) = (None, false);
+    day.interfaces.clear();
+    day.seatbelt.state = SeatbeltState::Missing;
+    assert_snapshot!(text(&day));
+}
+
+#[test]
+fn narrow_terminals() {
+    let mut day = day();
+    day.interfaces[0].last_drop = Some(last_drop("2001:db8:1234:5678:9abc:def0:1234:5678", Duration::from_secs(90)));
+    for columns in [120, 80, 60, 50, 30] {
+        let text = with(&day, width(columns));
+        let table = text.lines().skip(2).take(6);
+        assert!(columns <= 30 || table.clone().all(|line| line.chars().count() <= columns), "{columns}: {text}");
+        assert_snapshot!(format!("width_{columns}"), table.collect::<Vec<_>>().join("\n"));
+    }
+}
+
+#[test]
+fn many_interfaces() {
+    let mut day = day();
+    let veth = |n: u32| interface(&format!("veth{n:07x}"), 100 + n, Class::Guarded, Hook::Tcx, "");
+    day.interfaces.extend((0..1_500).map(veth));
+    day.interfaces[700].counters = vec![counter(Some("ollama"), Outcome::DroppedUntrusted, 1)];
+    day.interfaces[701].attachment = Attachment::Missing("no such device".into());
+    assert_snapshot!(text(&day));
+    let all = Options { all: true, ..Options::default() };
+    assert!(with(&day, all).lines().count() > 1_500);
+}
+
+#[test]
+fn rates_between_two_readings() {
+    let before = day();
+    let mut after = day();
+    after.interfaces[0].counters[0].packets += 5_000;
+    after.interfaces[2].counters[0].packets = 7; // A counter that started again must not wrap.
+    after.interfaces[1].index = Some(99); // A new interface with an old one's name has no rate yet.
+    let mut text = String::new();
+    let earlier = Earlier { snapshot: &before, elapsed: Duration::from_secs(2) };
+    write(&mut text, &after, Some(earlier), Options::default()).unwrap();
+    assert_snapshot!(text);
+}
+
+#[test]
+fn colour_only_where_it_is_wanted() {
+    let mut day = day();
+    day.interfaces[0].attachment = Attachment::Missing("the driver said no".into());
+    assert!(!text(&day).contains('\x1b'));
+    let color = Options { style: Style { width: None, color: true }, all: false };
+    let text = with(&day, color);
+    assert!(text.contains("\x1b[1;31meth0"), "{text}");
+}

@@ -1,0 +1,8 @@
+//! What the kernel should hold: policy × links, by pure functions.
+
+pub mod class;
+#[cfg(test)]
+mod fixture;
+pub mod hook;
+pub mod rules;
+pub mod services;

@@ -1,0 +1,134 @@
+//! The sentences of the design on hooks, one test each.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::links::{AttachedXdp, XdpMode};
+use crate::plan::fixture::{self, link};
+
+const OURS: u32 = 11;
+
+fn choose(attach: Attach, class: Class, links: Vec<Link>) -> (Vec<&'static str>, String) {
+    let first = links[0].clone();
+    let links: Links = links.into_iter().collect();
+    let policy = AttachPolicy { default: attach, ..AttachPolicy::default() };
+    let choice = Choice::new(&policy, &links, &first, class, &|id| id == OURS);
+    (choice.candidates.iter().map(|hook| hook.as_str()).collect(), choice.why.to_string())
+}
+
+fn auto(links: Vec<Link>) -> (Vec<&'static str>, String) {
+    choose(Attach::Auto, Class::Guarded, links)
+}
+
+fn tc(why: &str) -> (Vec<&'static str>, String) {
+    (vec!["tcx", "clsact"], why.to_owned())
+}
+
+fn native(why: &str) -> (Vec<&'static str>, String) {
+    (vec!["xdp-native", "tcx", "clsact"], why.to_owned())
+}
+
+fn with_xdp(mut link: Link, program_id: u32) -> Link {
+    link.xdp.push(AttachedXdp { mode: XdpMode::Native, program_id });
+    link
+}
+
+#[test]
+fn auto_takes_native_xdp_on_a_bare_nic_only() {
+    assert_eq!(auto(vec![fixture::nic(2, "eth0")]), native("physical NIC"));
+    for kind in [Kind::Veth, Kind::Bond, Kind::Bridge, Kind::Tap, Kind::Other("dsa".to_owned())] {
+        let why = format!("not a physical NIC ({kind})");
+        let mut virtual_device = link(2, "x0", kind);
+        assert_eq!(auto(vec![virtual_device.clone()]), tc(&why));
+        virtual_device.physical = true;
+        assert_eq!(auto(vec![virtual_device]), tc(&why));
+    }
+    assert_eq!(auto(vec![link(2, "x0", Kind::Physical)]), tc("not a physical NIC"));
+}
+
+#[test]
+fn an_interface_on_top_rules_xdp_out_even_if_configured() {
+    let with = |kind, name: &str| vec![fixture::nic(2, "eth0"), fixture::on(link(9, name, kind), 2)];
+    for attach in [Attach::Auto, Attach::Xdp, Attach::XdpGeneric] {
+        let choose = |links| choose(attach, Class::Guarded, links);
+        assert_eq!(choose(with(Kind::Vlan, "eth0.10")), tc("has VLAN eth0.10 on top"));
+        assert_eq!(choose(with(Kind::Macvlan, "mv0")), tc("has macvlan mv0 on top"));
+        assert_eq!(choose(with(Kind::Ipvlan, "iv0")), tc("has ipvlan iv0 on top"));
+        assert_eq!(choose(with(Kind::Other("dsa".to_owned()), "lan1")), tc("has dsa lan1 on top"));
+    }
+}
+
+#[test]
+fn what_shares_no_frames_with_a_nic_does_not_matter() {
+    let gre = fixture::on(link(9, "gre1", Kind::Tunnel("gre".to_owned())), 2);
+    let peer = fixture::on(link(10, "veth1", Kind::Veth), 2);
+    assert_eq!(auto(vec![fixture::nic(2, "eth0"), gre, peer]), native("physical NIC"));
+}
+
+#[test]
+fn a_foreign_xdp_program_is_left_alone_and_ours_is_not_foreign() {
+    let foreign = || vec![with_xdp(with_xdp(fixture::nic(2, "eth0"), OURS), 7)];
+    assert_eq!(auto(foreign()), tc("another XDP program (id 7) is attached"));
+    assert_eq!(choose(Attach::Xdp, Class::Guarded, foreign()), tc("another XDP program (id 7) is attached"));
+    assert_eq!(auto(vec![with_xdp(fixture::nic(2, "eth0"), OURS)]), native("physical NIC"));
+}
+
+#[test]
+fn layer_three_devices_get_traffic_control_whatever_is_configured() {
+    for attach in [Attach::Auto, Attach::Xdp, Attach::XdpGeneric] {
+        assert_eq!(choose(attach, Class::Guarded, vec![link(2, "tun0", Kind::Tun)]), tc("layer-3 device"));
+    }
+}
+
+#[test]
+fn trusted_and_container_interfaces_always_get_traffic_control() {
+    for attach in [Attach::Auto, Attach::Xdp, Attach::XdpGeneric] {
+        let nic = || vec![fixture::nic(2, "eth0")];
+        assert_eq!(choose(attach, Class::Trusted, nic()), tc("trusted: counted by traffic control"));
+        assert_eq!(choose(attach, Class::Container, nic()), tc("container: counted by traffic control"));
+    }
+}
+
+#[test]
+fn what_is_configured_is_tried_first() {
+    let veth = || vec![link(2, "veth0", Kind::Veth)];
+    assert_eq!(choose(Attach::Xdp, Class::Guarded, veth()), native("configured"));
+    assert_eq!(choose(Attach::Tc, Class::Guarded, vec![fixture::nic(2, "eth0")]), tc("configured"));
+    let generic = (vec!["xdp-generic", "tcx", "clsact"], "configured".to_owned());
+    assert_eq!(choose(Attach::XdpGeneric, Class::Guarded, veth()), generic);
+}
+
+#[test]
+fn one_interface_can_differ() {
+    let mut policy = AttachPolicy::default();
+    policy.per_interface.insert("eth1".parse().unwrap(), Attach::Tc);
+    let links: Links = [fixture::nic(2, "eth0"), fixture::nic(3, "eth1")].into_iter().collect();
+    let first = |index| {
+        let link = links.get(index).unwrap();
+        Choice::new(&policy, &links, link, Class::Guarded, &|_| false).candidates[0]
+    };
+    assert_eq!((first(2), first(3)), (Hook::XdpNative, Hook::Tcx));
+}
+
+#[test]
+fn a_nic_that_stands_in_for_another_gets_traffic_control() {
+    let links = vec![fixture::nic(2, "eth0"), fixture::member(fixture::nic(3, "enP1s1"), 2)];
+    assert_eq!(auto(links), tc("has member enP1s1"));
+}
+
+proptest! {
+    #[test]
+    fn every_choice_ends_with_traffic_control(links in fixture::any_links(), wanted in 0..4_usize) {
+        let default = [Attach::Auto, Attach::Xdp, Attach::XdpGeneric, Attach::Tc][wanted];
+        let policy = AttachPolicy { default, ..AttachPolicy::default() };
+        for link in links.iter() {
+            for class in [Class::Trusted, Class::Container, Class::Guarded] {
+                let choice = Choice::new(&policy, &links, link, class, &|_| false);
+                prop_assert!(choice.candidates.ends_with(&TC));
+                let xdp = !choice.candidates[0].is_tc();
+                prop_assert!(!xdp || class == Class::Guarded);
+                prop_assert!(!xdp || !matches!(link.hardware, Hardware::Other(_)));
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The policy of one interface, lowered to what a kernel program holds: constants and allow-list entries.
+//!
+//! Interfaces with equal rules share one program instance, so an `[[allow]]` for one interface makes an instance of
+//! its own and the kernel never matches an interface by index.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use ollama_guard_common::abi::{self, InterfaceClass, ServiceIndex, ServiceSet};
+
+use super::services::ServiceTable;
+use crate::class::Class;
+use crate::policy::{ContainerAccess, Forwarded, InterfaceName, Mode, Policy, Protocol};
+
+/// A port that a program instance guards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GuardedPort {
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The destination port.
+    pub port: u16,
+    /// The service it is counted for.
+    pub service: ServiceIndex,
+}
+
+/// What one program instance enforces.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KernelRules {
+    /// The class of the interfaces it is attached to.
+    pub class: Class,
+    /// Count only.
+    pub observe: bool,
+    /// `container_access = "allow"`.
+    pub containers_may_enter: bool,
+    /// `forwarded = "pass"`.
+    pub forward: bool,
+    /// Guarded ports.
+    pub ports: BTreeSet<GuardedPort>,
+    /// Allowed sources. The longest prefix that holds an address names every service the address may reach.
+    pub allow: BTreeMap<IpNet, ServiceSet>,
+}
+
+impl KernelRules {
+    /// Lowers the policy for one interface. `derived` are ports whose userland proxy ends at a guarded one.
+    pub fn lower(
+        policy: &Policy,
+        services: &ServiceTable,
+        derived: &BTreeSet<GuardedPort>,
+        class: Class,
+        interface: &InterfaceName,
+    ) -> Self {
+        let configured = policy.services.iter().flat_map(|service| {
+            let index = services.index(&service.name);
+            service.protocols.iter().flat_map(move |&protocol| {
+                service.ports.iter().map(move |port| GuardedPort { protocol, port: port.get(), service: index })
+            })
+        });
+        let allow = match class {
+            Class::Guarded => allowed_sources(policy, services, interface),
+            Class::Trusted | Class::Container => BTreeMap::new(),
+        };
+        Self {
+            class,
+            observe: policy.mode == Mode::Observe,
+            containers_may_enter: class == Class::Container && policy.container_access == ContainerAccess::Allow,
+            forward: class == Class::Guarded && policy.forwarded == Forwarded::Pass,
+            ports: derived.iter().copied().chain(configured).collect(),
+            allow,
+        }
+    }
+
+    /// The constants of the program. `coarse_clock`: the kernel has `bpf_ktime_get_coarse_ns`.
+    pub fn constants(&self, coarse_clock: bool, seed: u32) -> Box<abi::Rules> {
+        let mut rules = Box::new(abi::Rules::EMPTY);
+        rules.class = match self.class {
+            Class::Guarded => InterfaceClass::Guarded,
+            Class::Container => InterfaceClass::Container,
+            Class::Trusted => InterfaceClass::Trusted,
+        } as u8;
+        rules.observe = self.observe.into();
+        rules.containers_may_enter = self.containers_may_enter.into();
+        rules.forward = self.forward.into();
+        rules.allows_v4 = self.allow.keys().any(|net| matches!(net, IpNet::V4(_))).into();
+        rules.allows_v6 = self.allow.keys().any(|net| matches!(net, IpNet::V6(_))).into();
+        rules.coarse_clock = coarse_clock.into();
+        rules.seed = seed;
+        for guarded in &self.ports {
+            let (word, bit) = (usize::from(guarded.port >> 6), guarded.port & 63);
+            let service = &mut rules.services[usize::from(guarded.port)];
+            match guarded.protocol {
+                Protocol::Tcp => {
+                    rules.guards_tcp = 1;
+                    rules.tcp[word] |= 1 << bit;
+                    *service = *service & 0xf0 | guarded.service.get();
+                }
+                Protocol::Udp => {
+                    rules.guards_udp = 1;
+                    rules.udp[word] |= 1 << bit;
+                    *service = *service & 0x0f | guarded.service.get() << 4;
+                }
+            }
+        }
+        rules
+    }
+}
+
+/// Every source that some `[[allow]]` names for this interface, with the union of the services of all entries that
+/// contain it: a longest-prefix match finds one entry only.
+fn allowed_sources(
+    policy: &Policy,
+    services: &ServiceTable,
+    interface: &InterfaceName,
+) -> BTreeMap<IpNet, ServiceSet> {
+    let mut sources: BTreeMap<IpNet, ServiceSet> = BTreeMap::new();
+    for allow in &policy.allow {
+        if allow.interface.as_ref().is_some_and(|only| only != interface) {
+            continue;
+        }
+        let set = match &allow.service {
+            Some(name) => services.index(name).bit(),
+            None => services.all(),
+        };
+        *sources.entry(allow.source.trunc()).or_default() |= set;
+    }
+    inherit(&mut sources);
+    sources
+}
+
+/// Adds to each prefix the services of the prefixes that contain it. In the map's order (family, address, length) a
+/// containing prefix comes first, so one pass with a stack does.
+fn inherit(sources: &mut BTreeMap<IpNet, ServiceSet>) {
+    let mut containing: Vec<(IpNet, ServiceSet)> = Vec::new();
+    for (net, set) in sources.iter_mut() {
+        while containing.last().is_some_and(|(outer, _)| !outer.contains(net)) {
+            containing.pop();
+        }
+        if let Some((_, inherited)) = containing.last() {
+            *set |= inherited;
+        }
+        containing.push((*net, *set));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn net() -> impl Strategy<Value = IpNet> {
+        (any::<u16>(), 8_u8..=32).prop_map(|(bits, length)| {
+            let address = std::net::Ipv4Addr::from(0x0a00_0000 | u32::from(bits) << 12);
+            IpNet::new(address.into(), length).unwrap().trunc()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_longest_prefix_match_finds_what_any_entry_allows(
+            entries in proptest::collection::vec((net(), 1_u32..8), 0..40),
+            probes in proptest::collection::vec(any::<u32>(), 40),
+        ) {
+            let mut sources = BTreeMap::new();
+            for (net, set) in &entries {
+                *sources.entry(*net).or_default() |= set;
+            }
+            inherit(&mut sources);
+            for probe in probes {
+                let address: std::net::IpAddr = std::net::Ipv4Addr::from(0x0a00_0000 | probe >> 8).into();
+                let any = entries.iter().filter(|(net, _)| net.contains(&address)).fold(0, |all, (_, set)| all | set);
+                let longest = sources.iter().filter(|(net, _)| net.contains(&address)).max_by_key(|(net, _)| net.prefix_len());
+                prop_assert_eq!(longest.map_or(0, |(_, set)| *set), any);
+            }
+        }
+    }
+}
