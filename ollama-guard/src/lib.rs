@@ -14,4 +14,5 @@ pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod reconcile;
+pub mod seatbelt;
 pub mod service;

@@ -1,0 +1,202 @@
+//! Rules as the kernel's instructions: load into a register, compare, decide.
+//!
+//! The numbers are from `include/uapi/linux/netfilter/nf_tables.h`. Attributes are given even where the kernel has a
+//! default, because a dump gives them too.
+
+use nftnl::nftnl_sys::{self as sys, libc};
+
+use super::OBJECT_COUNTER;
+use crate::seatbelt::object::{Kind, Object};
+use crate::seatbelt::ruleset::{Device, Family, Match, Rule, Verdict};
+
+const REGISTER_1: u32 = 1;
+/// Sixteen bytes after register 1: the second interface name of a pair.
+const REGISTER_2: u32 = 2;
+/// Four bytes after the start of register 1 (`NFT_REG32_01`): the port after the protocol.
+const REGISTER_1_SECOND_WORD: u32 = 9;
+const EQUAL: u32 = 0;
+const NOT_EQUAL: u32 = 1;
+const NETWORK_HEADER: u32 = 1;
+const TRANSPORT_HEADER: u32 = 2;
+
+const META_L4PROTO: u32 = 16;
+const META_NFPROTO: u32 = 15;
+const META_IIFNAME: u32 = 6;
+const META_OIFNAME: u32 = 7;
+const META_SDIF: u32 = 33;
+const META_SDIFNAME: u32 = 34;
+
+/// The instructions of a rule.
+pub(super) fn of(rule: &Rule) -> Vec<Object> {
+    let mut code: Vec<Object> = rule.matches.iter().flat_map(condition).collect();
+    if let Some((device, set)) = &rule.count_interface {
+        code.push(meta(name_of(*device), REGISTER_1));
+        code.push(count_in(set));
+    }
+    if let Some(counter) = rule.counter {
+        code.push(
+            expression("objref")
+                .with(sys::NFTNL_EXPR_OBJREF_IMM_TYPE, OBJECT_COUNTER)
+                .with(sys::NFTNL_EXPR_OBJREF_IMM_NAME, counter.to_string().as_str()),
+        );
+    }
+    code.extend(verdict(&rule.verdict));
+    code
+}
+
+fn condition(condition: &Match) -> Vec<Object> {
+    match condition {
+        Match::Device { device, set, negated } => vec![meta(name_of(*device), REGISTER_1), lookup(set, *negated)],
+        Match::DeviceIs(device, name) => {
+            let mut key = name.as_str().as_bytes().to_vec();
+            key.resize(libc::IFNAMSIZ, 0);
+            vec![meta(name_of(*device), REGISTER_1), compare(EQUAL, key)]
+        }
+        Match::NoMember => vec![meta(META_SDIF, REGISTER_1), compare(EQUAL, vec![0; 4])],
+        Match::Devices(set) => {
+            vec![meta(META_IIFNAME, REGISTER_1), meta(META_OIFNAME, REGISTER_2), lookup(set, false)]
+        }
+        Match::Port { set, negated } => vec![
+            meta(META_L4PROTO, REGISTER_1),
+            payload(TRANSPORT_HEADER, 2, 2, REGISTER_1_SECOND_WORD),
+            lookup(set, *negated),
+        ],
+        Match::ProtocolIsNot(protocol) => {
+            vec![meta(META_L4PROTO, REGISTER_1), compare(NOT_EQUAL, vec![protocol.number()])]
+        }
+        Match::ProtocolIsNeither => vec![
+            meta(META_L4PROTO, REGISTER_1),
+            compare(NOT_EQUAL, vec![6]),
+            meta(META_L4PROTO, REGISTER_1),
+            compare(NOT_EQUAL, vec![17]),
+        ],
+        // RFC 791: the low 13 bits; RFC 8200, section 4.5: the high 13 bits.
+        Match::LaterFragment(Family::V4) => {
+            let offset = [payload(NETWORK_HEADER, 6, 2, REGISTER_1), mask(vec![0x1f, 0xff])];
+            only(Family::V4).into_iter().chain(offset).chain([compare(NOT_EQUAL, vec![0, 0])]).collect()
+        }
+        Match::LaterFragment(Family::V6) => {
+            let offset = [fragment_offset(), mask(vec![0xff, 0xf8])];
+            only(Family::V6).into_iter().chain(offset).chain([compare(NOT_EQUAL, vec![0, 0])]).collect()
+        }
+        Match::Source(which, set) => {
+            let (offset, length) = match which {
+                Family::V4 => (12, 4),
+                Family::V6 => (8, 16),
+            };
+            let address = payload(NETWORK_HEADER, offset, length, REGISTER_1);
+            only(*which).into_iter().chain([address, lookup(set, false)]).collect()
+        }
+        Match::Destination { kind, negated } => {
+            let operator = if *negated { NOT_EQUAL } else { EQUAL };
+            vec![destination_type(), compare(operator, kind.number().to_ne_bytes().to_vec())]
+        }
+        Match::DestinationNotIn(set) => vec![destination_type(), lookup(set, true)],
+    }
+}
+
+fn verdict(verdict: &Verdict) -> Option<Object> {
+    const GOTO: i32 = -4;
+    let immediate = expression("immediate").with(sys::NFTNL_EXPR_IMM_DREG, 0u32);
+    Some(match verdict {
+        Verdict::Continue => return None,
+        Verdict::Accept => immediate.with(sys::NFTNL_EXPR_IMM_VERDICT, libc::NF_ACCEPT),
+        Verdict::Drop => immediate.with(sys::NFTNL_EXPR_IMM_VERDICT, libc::NF_DROP),
+        Verdict::Goto(chain) => immediate
+            .with(sys::NFTNL_EXPR_IMM_VERDICT, GOTO)
+            .with(sys::NFTNL_EXPR_IMM_CHAIN, chain.as_str()),
+    })
+}
+
+fn name_of(device: Device) -> u32 {
+    match device {
+        Device::Ingress => META_IIFNAME,
+        Device::Egress => META_OIFNAME,
+        Device::Member => META_SDIFNAME,
+    }
+}
+
+fn expression(name: &str) -> Object {
+    Object::new(Kind::Expression).with(sys::NFTNL_EXPR_NAME, name)
+}
+
+fn meta(key: u32, register: u32) -> Object {
+    expression("meta").with(sys::NFTNL_EXPR_META_KEY, key).with(sys::NFTNL_EXPR_META_DREG, register)
+}
+
+fn payload(base: u32, offset: u32, length: u32, register: u32) -> Object {
+    expression("payload")
+        .with(sys::NFTNL_EXPR_PAYLOAD_BASE, base)
+        .with(sys::NFTNL_EXPR_PAYLOAD_OFFSET, offset)
+        .with(sys::NFTNL_EXPR_PAYLOAD_LEN, length)
+        .with(sys::NFTNL_EXPR_PAYLOAD_DREG, register)
+}
+
+fn compare(operator: u32, data: Vec<u8>) -> Object {
+    expression("cmp")
+        .with(sys::NFTNL_EXPR_CMP_SREG, REGISTER_1)
+        .with(sys::NFTNL_EXPR_CMP_OP, operator)
+        .with(sys::NFTNL_EXPR_CMP_DATA, data)
+}
+
+fn mask(mask: Vec<u8>) -> Object {
+    let length = u32::try_from(mask.len()).expect("a mask of a few bytes");
+    expression("bitwise")
+        .with(sys::NFTNL_EXPR_BITWISE_SREG, REGISTER_1)
+        .with(sys::NFTNL_EXPR_BITWISE_DREG, REGISTER_1)
+        .with(sys::NFTNL_EXPR_BITWISE_LEN, length)
+        .with(sys::NFTNL_EXPR_BITWISE_XOR, vec![0; mask.len()])
+        .with(sys::NFTNL_EXPR_BITWISE_MASK, mask)
+}
+
+fn lookup(set: &str, negated: bool) -> Object {
+    const INVERTED: u32 = 1;
+    expression("lookup")
+        .with(sys::NFTNL_EXPR_LOOKUP_SREG, REGISTER_1)
+        .with(sys::NFTNL_EXPR_LOOKUP_SET, set)
+        .with(sys::NFTNL_EXPR_LOOKUP_FLAGS, if negated { INVERTED } else { 0 })
+}
+
+/// IPv4 or IPv6 only: the table is for both.
+fn only(family: Family) -> [Object; 2] {
+    let number = match family {
+        Family::V4 => libc::NFPROTO_IPV4,
+        Family::V6 => libc::NFPROTO_IPV6,
+    };
+    let number = u8::try_from(number).expect("a protocol family is a byte");
+    [meta(META_NFPROTO, REGISTER_1), compare(EQUAL, vec![number])]
+}
+
+/// The fragment header's offset field, wherever the header is in the chain.
+fn fragment_offset() -> Object {
+    const FRAGMENT_HEADER: u8 = 44;
+    const IPV6: u32 = 0;
+    expression("exthdr")
+        .with(sys::NFTNL_EXPR_EXTHDR_DREG, REGISTER_1)
+        .with(sys::NFTNL_EXPR_EXTHDR_TYPE, FRAGMENT_HEADER)
+        .with(sys::NFTNL_EXPR_EXTHDR_OFFSET, 2u32)
+        .with(sys::NFTNL_EXPR_EXTHDR_LEN, 2u32)
+        .with(sys::NFTNL_EXPR_EXTHDR_FLAGS, 0u32)
+        .with(sys::NFTNL_EXPR_EXTHDR_OP, IPV6)
+}
+
+/// `fib daddr type`: asked of the routing tables for each packet, so that no list of addresses can be stale.
+fn destination_type() -> Object {
+    const RESULT_ADDRESS_TYPE: u32 = 3;
+    const FLAG_DESTINATION: u32 = 2;
+    expression("fib")
+        .with(sys::NFTNL_EXPR_FIB_DREG, REGISTER_1)
+        .with(sys::NFTNL_EXPR_FIB_RESULT, RESULT_ADDRESS_TYPE)
+        .with(sys::NFTNL_EXPR_FIB_FLAGS, FLAG_DESTINATION)
+}
+
+fn count_in(set: &str) -> Object {
+    const UPDATE: u32 = 1;
+    let counter =
+        expression("counter").with(sys::NFTNL_EXPR_CTR_PACKETS, 0u64).with(sys::NFTNL_EXPR_CTR_BYTES, 0u64);
+    expression("dynset")
+        .with(sys::NFTNL_EXPR_DYNSET_SREG_KEY, REGISTER_1)
+        .with(sys::NFTNL_EXPR_DYNSET_OP, UPDATE)
+        .with(sys::NFTNL_EXPR_DYNSET_SET_NAME, set)
+        .containing([counter])
+}

@@ -1,0 +1,81 @@
+//! What can go wrong, and what to do about it.
+
+use std::{fmt, io};
+
+/// Why the seatbelt could not be put on, read or taken off.
+#[derive(Debug)]
+pub enum SeatbeltError {
+    /// The kernel has no nf_tables, or it could not load the module.
+    Unavailable(io::Error),
+    /// This process may not change nftables.
+    Forbidden,
+    /// Another live process owns the table (`flags owner`).
+    OwnedByAnother {
+        /// The table.
+        table: String,
+        /// The owner's netlink port: mostly its process id.
+        port: Option<u32>,
+    },
+    /// The kernel refused a part of the batch; the table is what it was before.
+    Refused {
+        /// The table, chain, rule, set or counter.
+        what: String,
+        /// Why.
+        why: io::Error,
+    },
+    /// The netlink socket failed.
+    Socket {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Why it failed.
+        why: io::Error,
+    },
+    /// The kernel took the batch, but what it holds differs.
+    NotAsWritten(String),
+    /// Somebody changes the ruleset all the time: no consistent view of it could be read.
+    Unsettled,
+}
+
+impl fmt::Display for SeatbeltError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(why) => {
+                write!(f, "nftables is not available ({why}): load the kernel module nf_tables, or set `seatbelt = false`")
+            }
+            Self::Forbidden => {
+                write!(f, "no permission to change nftables: run as root or with the capability CAP_NET_ADMIN")
+            }
+            Self::OwnedByAnother { table, port } => {
+                write!(f, "the table inet {table} belongs to another process")?;
+                if let Some(port) = port {
+                    write!(f, " (netlink port {port}, mostly its process id)")?;
+                }
+                write!(f, ": is a second ollama-guard running? Stop it first")
+            }
+            Self::Refused { what, why } => {
+                write!(f, "the kernel refused {what}: {why}; the table is unchanged")
+            }
+            Self::Socket { attempt, why } => write!(f, "netlink: {attempt}: {why}"),
+            Self::NotAsWritten(what) => {
+                write!(f, "nftables took the rules but holds something else: {what}; is another program editing them?")
+            }
+            Self::Unsettled => write!(f, "the nftables ruleset changes too fast to be read: what is rewriting it?"),
+        }
+    }
+}
+
+impl std::error::Error for SeatbeltError {}
+
+impl SeatbeltError {
+    /// Can the wall alone be put up instead? True where nftables is not to be had on this system at all.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Forbidden)
+    }
+
+    pub(super) fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused { why, .. } | Self::Socket { why, .. } | Self::Unavailable(why) => why.raw_os_error(),
+            _ => None,
+        }
+    }
+}

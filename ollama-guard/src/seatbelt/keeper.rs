@@ -1,0 +1,181 @@
+//! Keeps the kernel's table to the ruleset.
+
+mod backoff;
+
+use std::time::{Duration, Instant};
+
+use nftnl::nftnl_sys::libc;
+
+use self::backoff::Backoff;
+use super::batch::{Plan, TABLE_STEP};
+use super::error::SeatbeltError;
+use super::readback::{self, Held};
+use super::ruleset::Ruleset;
+use super::status::{self, SeatbeltStatus};
+use super::transport::Transport;
+
+/// `NFT_TABLE_F_OWNER` (5.12): nobody else edits or flushes the table while this socket lives.
+const OWNER: u32 = 0x2;
+/// `NFT_TABLE_F_PERSIST` (6.9): when the owner dies, the table stays. Without it an owned table dies with its owner, so
+/// the two are used together or not at all.
+const PERSIST: u32 = 0x4;
+
+/// The table's keeper: one a network namespace, in the process that enforces.
+pub struct Seatbelt {
+    transport: Transport,
+    table: String,
+    /// The kernel takes [`OWNER`] and [`PERSIST`]; assumed until it refuses.
+    protects: bool,
+    wanted: Option<Ruleset>,
+    repairs: u64,
+    backoff: Backoff,
+}
+
+/// What [`Seatbelt::repair`] found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// Nothing to do.
+    Intact,
+    /// It differed so, in words, and was put right.
+    Repaired(Vec<String>),
+    /// It differs so; another program undoes every repair, so the next is due only after this time.
+    Deferred(Vec<String>, Duration),
+}
+
+impl Seatbelt {
+    /// Opens a socket in this thread's network namespace. Changes nothing.
+    pub fn open(table: &str) -> Result<Self, SeatbeltError> {
+        Ok(Self {
+            transport: Transport::open()?,
+            table: table.to_owned(),
+            protects: true,
+            wanted: None,
+            repairs: 0,
+            backoff: Backoff::default(),
+        })
+    }
+
+    /// Puts the ruleset into the kernel in one batch, all or nothing, and reads it back. An existing table is adopted:
+    /// its counters live on, its sets and chains are rewritten where they differ.
+    pub fn apply(&mut self, ruleset: &Ruleset) -> Result<(), SeatbeltError> {
+        self.write(ruleset)?;
+        self.wanted = Some(ruleset.clone());
+        Ok(())
+    }
+
+    /// Puts right what somebody changed since [`Seatbelt::apply`]; to be called when [`super::Monitor`] reports a touch,
+    /// and now and then in any case.
+    pub fn repair(&mut self) -> Result<Repair, SeatbeltError> {
+        let Some(wanted) = self.wanted.clone() else { return Ok(Repair::Intact) };
+        let held = readback::read(&mut self.transport, &self.table)?;
+        let differences: Vec<String> = match &held {
+            None => vec!["the table was deleted".to_owned()],
+            Some(held) => readback::differences(held, &wanted).iter().map(ToString::to_string).collect(),
+        };
+        if differences.is_empty() && held.is_some_and(|held| self.is_ours(&held)) {
+            return Ok(Repair::Intact);
+        }
+        let now = Instant::now();
+        if let Some(wait) = self.backoff.wait(now) {
+            return Ok(Repair::Deferred(differences, wait));
+        }
+        self.backoff.record(now);
+        self.repairs += 1;
+        self.write(&wanted)?;
+        Ok(Repair::Repaired(differences))
+    }
+
+    /// What the kernel holds now.
+    pub fn status(&mut self) -> Result<SeatbeltStatus, SeatbeltError> {
+        let empty = Ruleset { sets: Vec::new(), counters: Vec::new(), chains: Vec::new() };
+        status::read(&mut self.transport, &self.table, self.wanted.as_ref().unwrap_or(&empty))
+    }
+
+    /// Repairs since the start.
+    pub fn repairs(&self) -> u64 {
+        self.repairs
+    }
+
+    /// The kernel keeps others from editing or flushing the table while this process lives.
+    pub fn is_protected(&self) -> bool {
+        self.protects
+    }
+
+    /// The netlink port of our own changes, which [`super::Monitor`] leaves out.
+    pub fn port(&self) -> u32 {
+        self.transport.port()
+    }
+
+    /// Removes the table. That it is gone already is fine.
+    pub fn remove(&mut self) -> Result<(), SeatbeltError> {
+        self.wanted = None;
+        let nothing = Ruleset { sets: Vec::new(), counters: Vec::new(), chains: Vec::new() };
+        match self.transport.commit(&mut Plan::remove(&self.table, &nothing)) {
+            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(()),
+            other => self.blame_owner(other),
+        }
+    }
+
+    fn flags(&self) -> u32 {
+        if self.protects { OWNER | PERSIST } else { 0 }
+    }
+
+    /// Owned by this socket, if the kernel can do that.
+    fn is_ours(&self, held: &Held) -> bool {
+        !self.protects || held.owner == Some(self.transport.port())
+    }
+
+    fn write(&mut self, wanted: &Ruleset) -> Result<(), SeatbeltError> {
+        match self.attempt(wanted) {
+            Err(error) if self.protects && refuses_flags(&error) => {
+                self.protects = false;
+                self.attempt(wanted)?;
+            }
+            other => other?,
+        }
+        let held = readback::read(&mut self.transport, &self.table)?;
+        let differences = held.map(|held| readback::differences(&held, wanted));
+        match differences.as_deref() {
+            Some([]) => Ok(()),
+            Some([first, ..]) => Err(SeatbeltError::NotAsWritten(first.to_string())),
+            None => Err(SeatbeltError::NotAsWritten("no table".into())),
+        }
+    }
+
+    fn attempt(&mut self, wanted: &Ruleset) -> Result<(), SeatbeltError> {
+        let held = readback::read(&mut self.transport, &self.table)?;
+        let flags = self.flags();
+        if let Some(held) = &held {
+            let differences = readback::differences(held, wanted);
+            // Flags of an existing table cannot be changed, except that an orphan may be adopted (`nf_tables_updtable`).
+            let adoptable = held.flags & !OWNER == flags & !OWNER;
+            if adoptable && !differences.iter().any(readback::Difference::needs_new_table) {
+                let mut steps = Plan::refill(&self.table, wanted, flags, &differences);
+                match self.transport.commit(&mut steps) {
+                    Err(SeatbeltError::Refused { what, .. }) if what != TABLE_STEP => {} // a new table, then
+                    other => return self.blame_owner(other),
+                }
+            }
+        }
+        let result = self.transport.commit(&mut Plan::rebuild(&self.table, wanted, flags, held.as_ref()));
+        self.blame_owner(result)
+    }
+
+    /// A table that refuses with EPERM has a live owner; the caller learns who.
+    fn blame_owner(&mut self, result: Result<(), SeatbeltError>) -> Result<(), SeatbeltError> {
+        match result {
+            Err(error @ SeatbeltError::Refused { .. }) if error.errno() == Some(libc::EPERM) => {
+                let held = readback::read(&mut self.transport, &self.table).ok().flatten();
+                let port = held.and_then(|held| held.owner);
+                Err(SeatbeltError::OwnedByAnother { table: self.table.clone(), port })
+            }
+            other => other,
+        }
+    }
+}
+
+/// Kernels before 5.12 answer EINVAL to an unknown table flag, later ones EOPNOTSUPP (`nf_tables_newtable`).
+fn refuses_flags(error: &SeatbeltError) -> bool {
+    matches!(error, SeatbeltError::Refused { what, .. } if what == TABLE_STEP)
+        && matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL))
+}

@@ -1,0 +1,57 @@
+//! When another program undoes every repair: repair at once a few times, then ever less often, never give up.
+
+use std::time::{Duration, Instant};
+
+/// Repairs made at once before the first pause.
+const FREE: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// After this long without a repair the fight is over.
+const PEACE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    recent: u32,
+    last: Option<Instant>,
+}
+
+impl Backoff {
+    /// How long the next repair has to wait; `None`: not at all.
+    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
+        let since = now.saturating_duration_since(self.last?);
+        let step = self.recent.checked_sub(FREE)?;
+        let pause = FIRST_PAUSE.saturating_mul(1 << step.min(16)).min(LONGEST_PAUSE);
+        pause.checked_sub(since).filter(|left| !left.is_zero())
+    }
+
+    /// A repair was made.
+    pub(super) fn record(&mut self, now: Instant) {
+        let peace = self.last.is_none_or(|last| now.saturating_duration_since(last) > PEACE);
+        self.recent = if peace { 1 } else { self.recent.saturating_add(1) };
+        self.last = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_repairs_are_free_then_they_are_rare_then_it_is_forgotten() {
+        let mut backoff = Backoff::default();
+        let start = Instant::now();
+        for _ in 0..FREE {
+            assert_eq!(backoff.wait(start), None);
+            backoff.record(start);
+        }
+        assert_eq!(backoff.wait(start), Some(FIRST_PAUSE));
+        assert_eq!(backoff.wait(start + FIRST_PAUSE), None);
+        for _ in 0..20 {
+            backoff.record(start);
+        }
+        assert_eq!(backoff.wait(start), Some(LONGEST_PAUSE));
+        let later = start + PEACE + Duration::from_secs(1);
+        backoff.record(later);
+        assert_eq!(backoff.wait(later), None);
+    }
+}

@@ -1,0 +1,125 @@
+//! The ruleset as `nft list table` would print it.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::{AddressType, Chain, Device, Elements, Family, Match, Rule, Ruleset, Set, Verdict};
+use crate::policy::Protocol;
+
+impl Display for Ruleset {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "table inet {} {{", crate::seatbelt::TABLE)?;
+        for counter in &self.counters {
+            writeln!(f, "\tcounter {counter} {{ }}")?;
+        }
+        for set in &self.sets {
+            set.fmt(f)?;
+        }
+        for chain in &self.chains {
+            chain.fmt(f)?;
+        }
+        writeln!(f, "}}")
+    }
+}
+
+impl Display for Set {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (kind, elements): (&str, Vec<String>) = match &self.elements {
+            Elements::Names(names) => ("ifname; flags interval", names.iter().map(|n| format!("\"{n}\"")).collect()),
+            Elements::Inside(names) => {
+                ("ifname . ifname", names.iter().map(|n| format!("\"{n}\" . \"{n}\"")).collect())
+            }
+            Elements::Ports(ports) => {
+                ("inet_proto . inet_service", ports.iter().map(|(p, n)| format!("{p} . {n}")).collect())
+            }
+            Elements::V4(networks) => ("ipv4_addr; flags interval", networks.iter().map(ToString::to_string).collect()),
+            Elements::V6(networks) => ("ipv6_addr; flags interval", networks.iter().map(ToString::to_string).collect()),
+            Elements::Addresses(kinds) => ("fib_addrtype", kinds.iter().map(ToString::to_string).collect()),
+            Elements::Counted => ("ifname; flags dynamic", Vec::new()),
+        };
+        writeln!(f, "\n\tset {} {{\n\t\ttype {kind}", self.name)?;
+        if !elements.is_empty() {
+            writeln!(f, "\t\telements = {{ {} }}", elements.join(", "))?;
+        }
+        writeln!(f, "\t}}")
+    }
+}
+
+impl Display for Chain {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n\tchain {} {{", self.name)?;
+        if let Some(hook) = self.hook {
+            let priority = if hook.priority() == 0 { "filter" } else { "raw" };
+            writeln!(f, "\t\ttype filter hook {} priority {priority}; policy accept;", hook.as_str())?;
+        }
+        for rule in &self.rules {
+            writeln!(f, "\t\t{rule}")?;
+        }
+        writeln!(f, "\t}}")
+    }
+}
+
+impl Display for Rule {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for condition in &self.matches {
+            write!(f, "{condition} ")?;
+        }
+        if let Some((device, set)) = &self.count_interface {
+            write!(f, "update @{set} {{ {device} counter }} ")?;
+        }
+        if let Some(counter) = self.counter {
+            write!(f, "counter name \"{counter}\" ")?;
+        }
+        match &self.verdict {
+            Verdict::Continue => {}
+            Verdict::Accept => write!(f, "accept ")?,
+            Verdict::Drop => write!(f, "drop ")?,
+            Verdict::Goto(chain) => write!(f, "goto {chain} ")?,
+        }
+        write!(f, "comment {:?}", self.comment)
+    }
+}
+
+impl Display for Device {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingress => "iifname",
+            Self::Egress => "oifname",
+            Self::Member => "meta sdifname",
+        })
+    }
+}
+
+impl Display for AddressType {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unicast => "unicast",
+            Self::Local => "local",
+            Self::Broadcast => "broadcast",
+            Self::Anycast => "anycast",
+            Self::Multicast => "multicast",
+            Self::Unreachable => "unreachable",
+        })
+    }
+}
+
+impl Display for Match {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let not = |negated: &bool| if *negated { "!= " } else { "" };
+        match self {
+            Self::Device { device, set, negated } => write!(f, "{device} {}@{set}", not(negated)),
+            Self::DeviceIs(device, name) => write!(f, "{device} \"{name}\""),
+            Self::NoMember => write!(f, "meta sdif 0"),
+            Self::Devices(set) => write!(f, "iifname . oifname @{set}"),
+            Self::Port { set, negated } => write!(f, "meta l4proto . th dport {}@{set}", not(negated)),
+            Self::ProtocolIsNot(Protocol::Tcp) => write!(f, "meta l4proto != tcp"),
+            Self::ProtocolIsNot(Protocol::Udp) => write!(f, "meta l4proto != udp"),
+            Self::ProtocolIsNeither => write!(f, "meta l4proto != tcp meta l4proto != udp"),
+            Self::LaterFragment(Family::V4) => write!(f, "ip frag-off & 8191 != 0"),
+            Self::LaterFragment(Family::V6) => write!(f, "frag frag-off != 0"),
+            Self::Source(Family::V4, set) => write!(f, "ip saddr @{set}"),
+            Self::Source(Family::V6, set) => write!(f, "ip6 saddr @{set}"),
+            Self::Destination { kind, negated } => write!(f, "fib daddr type {}{kind}", not(negated)),
+            Self::DestinationNotIn(set) => write!(f, "fib daddr type != @{set}"),
+        }
+    }
+}

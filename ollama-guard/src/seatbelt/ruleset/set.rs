@@ -1,0 +1,76 @@
+//! Named sets and what they hold.
+
+use std::collections::BTreeSet;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use super::AddressType;
+use super::interval::{self, Edge};
+use crate::policy::{InterfaceName, NamePattern, Protocol};
+
+/// A named set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    /// Its name.
+    pub name: String,
+    /// Its type and what it holds.
+    pub elements: Elements,
+}
+
+/// What a set holds; the variant is its type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Elements {
+    /// `type ifname; flags interval`: names and prefixes.
+    Names(BTreeSet<NamePattern>),
+    /// `type ifname . ifname`: each name paired with itself.
+    Inside(BTreeSet<InterfaceName>),
+    /// `type inet_proto . inet_service`
+    Ports(BTreeSet<(Protocol, u16)>),
+    /// `type ipv4_addr; flags interval`
+    V4(BTreeSet<Ipv4Net>),
+    /// `type ipv6_addr; flags interval`
+    V6(BTreeSet<Ipv6Net>),
+    /// `type fib_addrtype`
+    Addresses(BTreeSet<AddressType>),
+    /// `type ifname; flags dynamic`: filled by the rules, one counter an interface; at most
+    /// [`Elements::MAX_COUNTED`].
+    Counted,
+}
+
+impl Elements {
+    /// Interfaces counted by name in one set. Strangers cannot make interfaces, so this is not a bound that an
+    /// attack reaches; what exceeds it is in the named counter all the same.
+    pub const MAX_COUNTED: u32 = 4096;
+
+    /// Does the kernel keep intervals (`NFT_SET_INTERVAL`), whose ends are elements too?
+    pub fn is_interval(&self) -> bool {
+        matches!(self, Self::Names(_) | Self::V4(_) | Self::V6(_))
+    }
+
+    /// The elements as the kernel holds them, sorted.
+    pub fn edges(&self) -> BTreeSet<Edge> {
+        match self {
+            Self::Names(patterns) => interval::edges(patterns.iter().map(interval::of_pattern)),
+            Self::V4(networks) => interval::edges(networks.iter().map(|network| {
+                (network.network().octets().to_vec(), network.broadcast().octets().to_vec())
+            })),
+            Self::V6(networks) => interval::edges(networks.iter().map(|network| {
+                (network.network().octets().to_vec(), network.broadcast().octets().to_vec())
+            })),
+            Self::Inside(names) => points(names.iter().map(|name| {
+                let padded = interval::padded(name.as_str().as_bytes(), 0);
+                [padded.clone(), padded].concat()
+            })),
+            Self::Ports(ports) => points(ports.iter().map(|(protocol, port)| {
+                let [high, low] = port.to_be_bytes();
+                vec![protocol.number(), 0, 0, 0, high, low, 0, 0]
+            })),
+            Self::Addresses(kinds) => points(kinds.iter().map(|kind| kind.number().to_ne_bytes().to_vec())),
+            Self::Counted => BTreeSet::new(),
+        }
+    }
+}
+
+fn points(keys: impl Iterator<Item = Vec<u8>>) -> BTreeSet<Edge> {
+    keys.map(|key| Edge { key, is_end: false }).collect()
+}

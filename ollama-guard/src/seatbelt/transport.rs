@@ -1,0 +1,229 @@
+//! The netlink socket: batches out, errors back to what caused them, dumps in.
+//!
+//! nfnetlink works while the sender sleeps in `send` (`net/netfilter/nfnetlink.c`): when that returns, the batch is
+//! committed or aborted and every answer waits in our queue. So nothing here blocks or times out.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use mnl::{Bus, Socket};
+use nftnl::nftnl_sys::libc;
+use nftnl::{Batch, MsgType};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::error::SeatbeltError;
+use super::libnftnl::{self, Message};
+use super::object::{Kind, Object};
+
+/// Room for one datagram of a dump (the kernel sizes them by the reader's buffer, up to 32 KiB).
+const RECEIVE: usize = 1 << 16;
+
+/// Attempts at a dump that nobody else's change interrupts.
+const DUMP_ATTEMPTS: usize = 20;
+
+/// One part of a batch and how to name it to a person.
+pub(super) struct Step {
+    pub(super) message: Message,
+    pub(super) what: String,
+}
+
+/// A socket in the network namespace of the thread that opened it. Tables it makes with `flags owner` are its own.
+pub(super) struct Transport {
+    socket: Netlink,
+    sequence: u32,
+}
+
+/// A non-blocking netlink socket for nftables, subscribed to `groups`. Programs that this one starts do not inherit it:
+/// a table's owner lives as long as the last copy of its socket.
+pub(super) struct Netlink(Socket);
+
+impl AsRawFd for Netlink {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the socket is open for as long as it is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
+    }
+}
+
+impl Netlink {
+    pub(super) fn open(groups: u32) -> Result<Self, SeatbeltError> {
+        let attempt = "opening a socket for nftables";
+        let socket = Socket::open(Bus::Netfilter).map_err(|why| match why.raw_os_error() {
+            Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => SeatbeltError::Unavailable(why),
+            _ => SeatbeltError::Socket { attempt, why },
+        })?;
+        let failed = |why: io::Error| SeatbeltError::Socket { attempt, why };
+        socket.bind(groups, 0).map_err(failed)?;
+        let netlink = Self(socket);
+        fcntl(&netlink, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|why| failed(why.into()))?;
+        fcntl(&netlink, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|why| failed(why.into()))?;
+        Ok(netlink)
+    }
+
+    /// One datagram into `buffer`, its length.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.recv_raw(buffer)
+    }
+}
+
+impl Transport {
+    pub(super) fn open() -> Result<Self, SeatbeltError> {
+        Ok(Self { socket: Netlink::open(0)?, sequence: 0 })
+    }
+
+    /// The socket's address: the kernel names the author of a change by it, and the owner of a table.
+    pub(super) fn port(&self) -> u32 {
+        self.socket.0.portid()
+    }
+
+    /// Commits all steps or none.
+    pub(super) fn commit(&mut self, steps: &mut [Step]) -> Result<(), SeatbeltError> {
+        let Some(last) = steps.last_mut() else { return Ok(()) };
+        last.message.flags |= u16::try_from(libc::NLM_F_ACK).expect("a 16-bit flag");
+        let mut batch = Batch::new();
+        for step in &*steps {
+            batch.add(&step.message, MsgType::Add);
+        }
+        let batch = batch.finalize();
+        let bytes = batch.iter().collect::<Vec<_>>().concat();
+        // Since 6.10 the begin and end messages have sequence numbers too: see nftnl's `Batch`.
+        let numbers = batch.sequence_numbers();
+        let first = numbers.start + u32::from(numbers.len() > steps.len());
+        self.send(&bytes, "sending rules")?;
+
+        let mut acknowledged = false;
+        let mut refusal: Option<(Option<usize>, i32)> = None;
+        self.receive("reading the answer to the rules", |header, body| {
+            if header.kind != libc::NLMSG_ERROR {
+                return;
+            }
+            let errno = -body.get(..4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
+            let index = header.sequence.checked_sub(first).map(|index| index as usize).filter(|i| *i < steps.len());
+            acknowledged |= errno == 0 && index == Some(steps.len() - 1);
+            if errno != 0 && refusal.is_none() {
+                refusal = Some((index, errno));
+            }
+        })?;
+        match refusal {
+            None if acknowledged => Ok(()),
+            None => Err(SeatbeltError::Socket {
+                attempt: "waiting for the kernel to confirm the rules",
+                why: ErrorKind::UnexpectedEof.into(),
+            }),
+            Some((Some(index), errno)) => Err(SeatbeltError::Refused {
+                what: steps[index].what.clone(),
+                why: io::Error::from_raw_os_error(errno),
+            }),
+            Some((None, libc::EPERM)) => Err(SeatbeltError::Forbidden),
+            Some((None, errno)) => Err(SeatbeltError::Unavailable(io::Error::from_raw_os_error(errno))),
+        }
+    }
+
+    /// All objects of a kind; `None` stands for one that libnftnl cannot read.
+    pub(super) fn dump(&mut self, command: i32, kind: Kind, about: &Object) -> Result<Vec<Option<Object>>, SeatbeltError> {
+        for _ in 0..DUMP_ATTEMPTS {
+            if let Some(found) = self.dump_once(command, kind, about)? {
+                return Ok(found);
+            }
+        }
+        Err(SeatbeltError::Unsettled)
+    }
+
+    /// `None`: a change interrupted it.
+    fn dump_once(
+        &mut self,
+        command: i32,
+        kind: Kind,
+        about: &Object,
+    ) -> Result<Option<Vec<Option<Object>>>, SeatbeltError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let message = Message {
+            command: u16::try_from(command).expect("a message number is a byte"),
+            flags: u16::try_from(libc::NLM_F_DUMP).expect("16-bit flags"),
+            object: about.clone(),
+        };
+        let bytes = message.bytes(self.sequence);
+        let sequence = self.sequence;
+        self.send(&bytes, "asking for rules")?;
+        let (mut found, mut interrupted, mut ended, mut failed) = (Vec::new(), false, false, 0);
+        self.receive("reading rules", |header, body| {
+            interrupted |= i32::from(header.flags) & libc::NLM_F_DUMP_INTR != 0;
+            if header.sequence != sequence {
+                // An answer to something else.
+            } else if header.kind == libc::NLMSG_ERROR || header.kind == libc::NLMSG_DONE {
+                ended = true;
+                failed = -body.get(..4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
+            } else {
+                found.push(libnftnl::read(kind, header.message));
+            }
+        })?;
+        match failed {
+            _ if interrupted || !ended => Ok(None),
+            0 => Ok(Some(found)),
+            libc::EINTR => Ok(None),
+            libc::ENOENT => Ok(Some(Vec::new())),
+            libc::EPERM => Err(SeatbeltError::Forbidden),
+            // nfnetlink's answer where nf_tables is not there (`nfnetlink_rcv_msg`).
+            errno @ (libc::EINVAL | libc::EOPNOTSUPP) => {
+                Err(SeatbeltError::Unavailable(io::Error::from_raw_os_error(errno)))
+            }
+            errno => Err(SeatbeltError::Socket {
+                attempt: "reading rules",
+                why: io::Error::from_raw_os_error(errno),
+            }),
+        }
+    }
+
+    fn send(&self, bytes: &[u8], attempt: &'static str) -> Result<(), SeatbeltError> {
+        // A batch is one datagram. The plain limit is 208 KiB; CAP_NET_ADMIN may exceed it. If it may not, `send` says so.
+        let _ = setsockopt(&self.socket, sockopt::SndBufForce, &(bytes.len() * 2 + (1 << 16)));
+        let sent = self.socket.0.send(bytes).map_err(|why| SeatbeltError::Socket { attempt, why })?;
+        if sent == bytes.len() {
+            Ok(())
+        } else {
+            Err(SeatbeltError::Socket { attempt, why: ErrorKind::WriteZero.into() })
+        }
+    }
+
+    /// Hands over every message that waits.
+    fn receive(&self, attempt: &'static str, mut each: impl FnMut(&Header<'_>, &[u8])) -> Result<(), SeatbeltError> {
+        let mut buffer = vec![0u8; RECEIVE];
+        loop {
+            match self.socket.receive(&mut buffer) {
+                Ok(length) => split(&buffer[..length], &mut each),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(why) => return Err(SeatbeltError::Socket { attempt, why }),
+            }
+        }
+    }
+}
+
+/// A netlink message's header (`struct nlmsghdr`, `include/uapi/linux/netlink.h`).
+pub(super) struct Header<'a> {
+    pub(super) kind: i32,
+    pub(super) flags: u16,
+    pub(super) sequence: u32,
+    pub(super) port: u32,
+    pub(super) message: &'a [u8],
+}
+
+/// Splits a datagram into messages: header and body.
+pub(super) fn split(datagram: &[u8], mut each: impl FnMut(&Header<'_>, &[u8])) {
+    for message in mnl::NlMessages::new(datagram).map_while(Result::ok) {
+        let [_, _, _, _, k0, k1, f0, f1, s0, s1, s2, s3, p0, p1, p2, p3, body @ ..] = message else { return };
+        let header = Header {
+            kind: i32::from(u16::from_ne_bytes([*k0, *k1])),
+            flags: u16::from_ne_bytes([*f0, *f1]),
+            sequence: u32::from_ne_bytes([*s0, *s1, *s2, *s3]),
+            port: u32::from_ne_bytes([*p0, *p1, *p2, *p3]),
+            message,
+        };
+        each(&header, body);
+    }
+}

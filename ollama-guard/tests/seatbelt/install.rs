@@ -1,0 +1,114 @@
+//! The table goes in, reads back as it was written, is repaired, and goes away without a trace.
+
+use std::time::{Duration, Instant};
+
+use ollama_guard::policy::*;
+use ollama_guard::seatbelt::ruleset::{Surroundings, lower};
+use ollama_guard::seatbelt::{Condition, Repair, Seatbelt, TABLE, read_status};
+
+use crate::support::*;
+
+#[test]
+fn what_is_installed_reads_back_identical() {
+    let host = Netns::new("host");
+    host.within(|| {
+        let mut policy = policy();
+        policy.allow = vec![
+            allow("192.168.1.50/32", Some("eth0"), Some("ollama")),
+            allow("10.0.0.0/8", None, None),
+            allow("10.1.0.0/16", None, None),
+            allow("fd00::/8", None, None),
+            allow("0.0.0.0/0", Some("eth9"), None),
+        ];
+        let surroundings = Surroundings {
+            not_containers: ["br-lan".parse().unwrap()].into(),
+            vrf_devices: ["red".parse().unwrap()].into(),
+            ..Surroundings::default()
+        };
+        for forwarded in [Forwarded::Drop, Forwarded::Pass] {
+            for mode in [Mode::Enforce, Mode::Observe] {
+                let ruleset = lower(&Policy { forwarded, mode, ..policy.clone() }, &surroundings);
+                let mut seatbelt = Seatbelt::open(TABLE).unwrap();
+                seatbelt.apply(&ruleset).unwrap();
+                let status = seatbelt.status().unwrap();
+                assert_eq!(status.condition, Condition::Intact);
+                assert_eq!(status.owner, Some(seatbelt.port()));
+                assert_eq!(read_status(TABLE, &ruleset).unwrap().condition, Condition::Intact);
+            }
+        }
+        println!("{}", host.nft("list ruleset").unwrap());
+        let mut seatbelt = Seatbelt::open(TABLE).unwrap();
+        seatbelt.remove().unwrap();
+        seatbelt.remove().unwrap();
+        assert_eq!(host.nft("list ruleset").unwrap(), "");
+    });
+}
+
+#[test]
+fn others_cannot_edit_or_flush_it_while_it_is_owned() {
+    let host = Netns::new("host");
+    host.within(|| {
+        let ruleset = lower(&policy(), &Surroundings::default());
+        let mut seatbelt = Seatbelt::open(TABLE).unwrap();
+        seatbelt.apply(&ruleset).unwrap();
+        assert!(seatbelt.is_protected(), "this kernel has no `flags owner, persist`");
+        host.nft("flush ruleset").unwrap();
+        host.nft("flush chain inet ollama_guard input").unwrap_err();
+        assert_eq!(seatbelt.status().unwrap().condition, Condition::Intact);
+
+        let error = Seatbelt::open(TABLE).unwrap().apply(&ruleset).unwrap_err();
+        assert!(error.to_string().contains("belongs to another process"), "{error}");
+    });
+}
+
+/// Drops the keeper and waits until the kernel has noticed: a process that another test starts just now holds a copy of
+/// its socket until it becomes another program.
+fn abandon(seatbelt: Seatbelt) {
+    let port = seatbelt.port();
+    drop(seatbelt);
+    let nothing = lower(&policy(), &Surroundings::default());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while read_status(TABLE, &nothing).unwrap().owner == Some(port) {
+        assert!(Instant::now() < deadline, "the table still has its owner");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn an_orphan_is_adopted_verified_and_rewritten() {
+    let host = Netns::new("host");
+    host.within(|| {
+        let ruleset = lower(&policy(), &Surroundings::default());
+        let planted = [
+            "flush ruleset",
+            "flush chain inet ollama_guard prerouting",
+            "insert rule inet ollama_guard prerouting accept",
+            "add rule inet ollama_guard input_refuse accept",
+            "add element inet ollama_guard trusted { \"eth0\" }",
+            "flush set inet ollama_guard guarded_ports",
+            "add chain inet ollama_guard mine { type filter hook input priority -500; policy accept; }",
+            "add set inet ollama_guard mine { type ipv4_addr; }",
+            "add counter inet ollama_guard mine",
+            "add quota inet ollama_guard mine { over 1 mbytes }",
+            "add chain inet ollama_guard prerouting { policy drop; }",
+        ];
+        for what in planted {
+            let mut first = Seatbelt::open(TABLE).unwrap();
+            first.apply(&ruleset).unwrap();
+            abandon(first);
+            let orphan = read_status(TABLE, &ruleset).unwrap();
+            assert_eq!((orphan.condition, orphan.owner), (Condition::Intact, None));
+            if let Err(error) = host.nft(what) {
+                println!("{what}: {error}");
+                continue;
+            }
+            let changed = read_status(TABLE, &ruleset).unwrap().condition;
+            println!("{what}: {changed:?}");
+            assert_ne!(changed, Condition::Intact, "{what}");
+            let mut second = Seatbelt::open(TABLE).unwrap();
+            second.apply(&ruleset).unwrap();
+            assert_eq!(second.status().unwrap().condition, Condition::Intact, "{what}");
+            assert_eq!(second.repair().unwrap(), Repair::Intact);
+        }
+    });
+}
