@@ -8,6 +8,7 @@ pub mod guard;
 pub mod leftovers;
 pub mod listener;
 pub mod netns;
+pub mod packet;
 pub mod probe;
 pub mod process;
 pub mod real;
