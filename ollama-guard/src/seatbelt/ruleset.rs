@@ -11,8 +11,6 @@ mod evaluate;
 mod interval;
 mod lower;
 mod set;
-#[cfg(test)]
-mod tests;
 
 pub use evaluate::{AddressType, PacketFacts, Transport};
 pub use lower::{Derived, Surroundings, lower};

@@ -38,6 +38,9 @@ pub(super) struct Transport {
 /// a table's owner lives as long as the last copy of its socket.
 pub(super) struct Netlink(Socket);
 
+// SAFETY: the structure behind `Socket`'s pointer is ours alone, and libmnl keeps nothing by thread (`src/socket.c`).
+unsafe impl Send for Netlink {}
+
 impl AsRawFd for Netlink {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()

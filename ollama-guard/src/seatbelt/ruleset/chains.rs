@@ -108,7 +108,6 @@ impl Judge<'_> {
     fn harmless(self) -> Vec<Rule> {
         let protocols: BTreeSet<Protocol> = (self.policy.services.iter())
             .flat_map(|service| service.protocols.iter().copied())
-            .chain(self.policy.metrics.filter(|listen| !listen.ip().is_loopback()).map(|_| Protocol::Tcp))
             .collect();
         let other = match protocols.first() {
             Some(only) if protocols.len() == 1 => Match::ProtocolIsNot(*only),
