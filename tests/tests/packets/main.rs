@@ -1,0 +1,4 @@
+//! Packets through the loaded kernel programs: verdict and counters against the model, one packet at a time.
+
+mod agreement;
+mod matrix;
