@@ -116,20 +116,24 @@ impl Stand {
         Ok(self.wall.reading()?)
     }
 
+    /// What was counted on the interface, by service and outcome.
+    pub fn counted(&self) -> Result<Vec<Counted>> {
+        let reading = self.reading()?;
+        let counters = reading.interfaces.get(&self.interface).map(|interface| interface.counters.iter());
+        let counters = counters.into_iter().flatten();
+        Ok(counters.map(|(&(service, outcome), &counter)| Counted { service, outcome, counter }).collect())
+    }
+
     /// The interface's index.
     pub fn interface(&self) -> u32 {
         self.interface
     }
 
-    /// Forgets what was counted.
-    pub fn clear(&mut self) -> Result<()> {
-        Ok(self.wall.release(self.interface)?)
-    }
-
     /// Attaches to the interface by this hook what a configuration means for an interface of this class.
-    pub fn enforce(&mut self, text: &str, class: Class, hook: Hook) -> Result<Model> {
+    /// `layer3`: by the program for devices without an Ethernet header.
+    pub fn enforce(&mut self, text: &str, class: Class, hook: Hook, layer3: bool) -> Result<Model> {
         let (model, rules) = self.lower(text, class)?;
-        self.attach(&rules, hook, false)?;
+        self.attach(&rules, hook, layer3)?;
         Ok(model)
     }
 
