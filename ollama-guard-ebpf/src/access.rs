@@ -51,8 +51,7 @@ impl<const FROM: u32> Packet for Copied<FROM> {
         let mut bytes = [0; N];
         let to = bytes.as_mut_ptr().cast();
         // SAFETY: the kernel writes N bytes to a buffer of N, or none.
-        let result =
-            unsafe { bpf_skb_load_bytes_relative(self.skb.cast(), offset as u32, to, N as u32, FROM) };
+        let result = unsafe { bpf_skb_load_bytes_relative(self.skb.cast(), offset as u32, to, N as u32, FROM) };
         if result == 0 { Some(bytes) } else { None }
     }
 }

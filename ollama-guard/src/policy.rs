@@ -13,8 +13,8 @@ use std::path::PathBuf;
 
 pub use allow::{Allow, PRIVATE_SOURCES};
 pub use interface::{InterfaceName, InvalidName, NamePattern};
-pub use service::{InvalidService, MAX_SERVICES, Protocol, Service, ServiceName};
 use serde::{Deserialize, Serialize};
+pub use service::{InvalidService, MAX_SERVICES, Protocol, Service, ServiceName};
 
 /// Everything the guard enforces. Built by [`crate::config`]; serialised into the pinned policy map so that
 /// `status` knows what is in force while no daemon runs.

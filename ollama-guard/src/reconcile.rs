@@ -2,6 +2,7 @@
 //! whatever woke it, and whatever it missed, the outcome is the same.
 
 mod lock;
+mod seatbelt;
 mod wall;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 pub use lock::{Holder, InstanceLock, LockError};
+pub use seatbelt::ruleset;
 use tracing::{info, warn};
 
 use crate::datapath::{PinDirectory, State, Wall};
@@ -23,8 +25,11 @@ pub struct Reconciler {
     policy: Policy,
     services: ServiceTable,
     since: u64,
+    /// Repairs of the table by earlier runs.
+    repairs_before: u64,
     /// `None` while the configuration switches the eBPF layer off.
     wall: Option<Wall>,
+    seatbelt: seatbelt::Keeper,
     /// What was last said of each interface, so that it is said once.
     told: BTreeMap<u32, String>,
     /// The state last written down.
@@ -40,6 +45,10 @@ pub struct Pass {
     pub failed: usize,
     /// Links, programs or tables that were changed.
     pub changed: usize,
+    /// The nftables layer is wanted and not in place.
+    pub seatbelt_failed: bool,
+    /// Somebody undoes what is done; try again after this time.
+    pub retry: Option<Duration>,
 }
 
 impl Reconciler {
@@ -53,8 +62,9 @@ impl Reconciler {
         });
         let earlier = earlier.flatten();
         let (services, _) = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default().update(&policy);
-        let since = earlier.map_or_else(now, |state| state.since);
-        Ok(Self { policy, services, since, wall, told: BTreeMap::new(), written: None })
+        let (since, repairs_before) = earlier.map_or_else(|| (now(), 0), |state| (state.since, state.repairs));
+        let seatbelt = seatbelt::Keeper::default();
+        Ok(Self { policy, services, since, repairs_before, wall, seatbelt, told: BTreeMap::new(), written: None })
     }
 
     /// The policy in force.
@@ -73,6 +83,9 @@ impl Reconciler {
             }
             _ => {}
         }
+        if !policy.layers.seatbelt {
+            self.seatbelt.remove()?;
+        }
         let (services, recycled) = self.services.update(&policy);
         if let Some(wall) = &self.wall {
             wall.clear_services(&recycled)?;
@@ -85,13 +98,34 @@ impl Reconciler {
     pub fn pass(&mut self) -> anyhow::Result<Pass> {
         let links = Links::read().context("cannot list the network interfaces")?;
         let placements = Placements::new(&self.policy, &links);
-        let Some(mut wall) = self.wall.take() else { return Ok(Pass::default()) };
-        let result = self.pass_wall(&mut wall, &links, &placements);
-        self.wall = Some(wall);
-        result
+        // The seatbelt first: it covers every interface at once, by name.
+        let belt = if self.policy.layers.seatbelt {
+            self.seatbelt.pass(ruleset(&self.policy, &links, &placements))
+        } else {
+            seatbelt::Outcome::default()
+        };
+        let mut pass = Pass { seatbelt_failed: belt.failed, retry: belt.retry, ..Pass::default() };
+        pass.changed += usize::from(belt.changed);
+        if let Some(mut wall) = self.wall.take() {
+            let result = self.pass_wall(&mut wall, &links, &placements, &mut pass);
+            self.wall = Some(wall);
+            result?;
+        }
+        Ok(pass)
     }
 
-    fn pass_wall(&mut self, wall: &mut Wall, links: &Links, placements: &Placements) -> anyhow::Result<Pass> {
+    /// Netlink port of our own changes to nftables, which are no news.
+    pub fn seatbelt_port(&self) -> Option<u32> {
+        self.seatbelt.port()
+    }
+
+    fn pass_wall(
+        &mut self,
+        wall: &mut Wall,
+        links: &Links,
+        placements: &Placements,
+        pass: &mut Pass,
+    ) -> anyhow::Result<()> {
         let outcome = wall::reconcile(wall, &self.policy, &self.services, links, placements)?;
         for (index, words) in &outcome.words {
             if self.told.get(index) != Some(words) {
@@ -102,18 +136,22 @@ impl Reconciler {
         let state = State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: self.since,
-            policy: Policy { allow: Vec::new(), ..self.policy.clone() },
-            allow_entries: self.policy.allow.len(),
+            policy: self.policy.clone(),
+            allow_elided: false,
             services: self.services.clone(),
             programs: outcome.programs.iter().map(|key| key.as_str().to_owned()).collect(),
             hook_reasons: outcome.reasons,
+            repairs: self.repairs_before + self.seatbelt.repairs(),
         };
         if self.written.as_ref() != Some(&state) {
             wall.set_state(&state)?;
             self.written = Some(state);
         }
         wall.retain_programs(&outcome.programs)?;
-        Ok(Pass { attached: outcome.attached, failed: outcome.failed.len(), changed: outcome.changed })
+        pass.attached = outcome.attached;
+        pass.failed = outcome.failed.len();
+        pass.changed += outcome.changed;
+        Ok(())
     }
 }
 

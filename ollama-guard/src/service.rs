@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -15,6 +15,7 @@ use crate::links::LinkEvents;
 use crate::observe::text::services;
 use crate::policy::{Mode, Policy};
 use crate::reconcile::{InstanceLock, Pass, Reconciler};
+use crate::seatbelt::{Author, Monitor, TABLE, Touched};
 
 /// Catches whatever an event missed.
 const FULL_PASS: Duration = Duration::from_secs(30);
@@ -37,20 +38,22 @@ pub async fn run(policy: Policy, reload: &dyn Fn() -> Result<Policy, ConfigError
     let mut events = LinkEvents::open().context("cannot listen for interface changes")?;
     let mut signals = Signals::listen()?;
     let mut reconciler = Reconciler::new(policy)?;
-    let pass = reconciler.pass()?;
+    let mut pass = reconciler.pass()?;
     announce(reconciler.policy(), &pass);
-    let mut full_pass = interval(FULL_PASS);
-    full_pass.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut monitor = RulesetMonitor::default();
     loop {
+        let again = pass.retry.unwrap_or(FULL_PASS).min(FULL_PASS);
         tokio::select! {
             changed = events.changed() => changed?,
-            _ = full_pass.tick() => {}
+            () = sleep(again) => {}
+            () = monitor.touched(reconciler.seatbelt_port()) => {}
             _ = signals.hangup.recv() => apply(&mut reconciler, reload),
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }
-        if let Err(error) = reconciler.pass() {
-            error!("{error:#}; what stands stays in force, and this is tried again within 30 s");
+        match reconciler.pass() {
+            Ok(done) => pass = done,
+            Err(error) => error!("{error:#}; what stands stays in force, and this is tried again within 30 s"),
         }
     }
     notify(&[NotifyState::Stopping]);
@@ -78,6 +81,9 @@ fn announce(policy: &Policy, pass: &Pass) {
     if pass.failed > 0 {
         warn!("{} interfaces have no program; see: ollama-guard status", pass.failed);
     }
+    if pass.seatbelt_failed {
+        warn!("only the eBPF layer is in place; see: ollama-guard status");
+    }
     notify(&[NotifyState::Ready]);
 }
 
@@ -85,6 +91,35 @@ fn announce(policy: &Policy, pass: &Pass) {
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         warn!("cannot tell systemd our state: {error}");
+    }
+}
+
+/// Hears when another program touches the table. Opened once there is a table of ours.
+#[derive(Default)]
+struct RulesetMonitor(Option<Monitor>);
+
+impl RulesetMonitor {
+    /// Waits for a touch by somebody else. Without a seatbelt, or where listening fails, only the full pass looks.
+    async fn touched(&mut self, own: Option<u32>) {
+        if let (None, Some(own)) = (&self.0, own) {
+            match Monitor::open(TABLE, own) {
+                Ok(monitor) => self.0 = Some(monitor),
+                Err(error) => warn!("changes of the nftables rules are noticed only every 30 s: {error}"),
+            }
+        }
+        let Some(monitor) = &mut self.0 else { return std::future::pending().await };
+        match monitor.next().await {
+            Ok(Touched::By(Author { process, name })) => info!(
+                "nftables: the table inet {TABLE} was touched by {} (process {})",
+                name.as_deref().unwrap_or("somebody"),
+                process.map_or_else(|| "unknown".to_owned(), |id| id.to_string()),
+            ),
+            Ok(Touched::Unknown) => {}
+            Err(error) => {
+                warn!("nftables: {error}; listening anew");
+                self.0 = None;
+            }
+        }
     }
 }
 

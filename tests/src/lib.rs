@@ -10,6 +10,7 @@ pub mod layers;
 pub mod leftovers;
 pub mod listener;
 pub mod netns;
+pub mod packet;
 pub mod ping;
 pub mod probe;
 pub mod process;

@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::observe::text::services;
 use crate::policy::Paths;
 use crate::reconcile::Holder;
+use crate::seatbelt::{Seatbelt, TABLE};
 
 /// How long a daemon may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,13 +25,30 @@ pub(super) fn down(file: Option<&Path>) -> anyhow::Result<Exit> {
     let policy = load_to_look(file);
     stop_daemon(&policy.paths)?;
     let wall = PinDirectory::at(&policy.paths.bpf).remove_all()?;
+    let table = remove_table()?;
     let what = services(&policy.services);
-    print(&if wall {
+    print(&if wall || table {
         format!("ollama-guard is down: its programs, pins and rules are gone. {what} is NO LONGER GUARDED.\n")
     } else {
         "nothing to remove: ollama-guard was not enforcing anything\n".to_owned()
     })?;
     Ok(Exit::Fine)
+}
+
+/// True if there was a table.
+fn remove_table() -> anyhow::Result<bool> {
+    let mut seatbelt = match Seatbelt::open(TABLE) {
+        Err(error) if error.is_absence() => return Ok(false),
+        opened => opened?,
+    };
+    let there = match seatbelt.status() {
+        Err(error) if error.is_absence() => return Ok(false),
+        status => status?.installed,
+    };
+    if there {
+        seatbelt.remove().with_context(|| format!("the table inet {TABLE} could not be removed"))?;
+    }
+    Ok(there)
 }
 
 /// A daemon that went on would put everything back.

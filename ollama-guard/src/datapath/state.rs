@@ -21,16 +21,18 @@ pub struct State {
     pub version: String,
     /// Seconds since the Unix epoch at which enforcement began.
     pub since: u64,
-    /// The policy, without its allow-list, which may be long and is in the kernel's tries.
+    /// The policy.
     pub policy: Policy,
-    /// Length of that list.
-    pub allow_entries: usize,
+    /// The policy's allow-list was too long to write down; it is in the kernel's tries all the same.
+    pub allow_elided: bool,
     /// Which counter index is which service.
     pub services: ServiceTable,
     /// Program pins that enforce this policy; anything else that is attached enforces an older one.
     pub programs: BTreeSet<String>,
     /// Why each interface, by index, has the hook it has.
     pub hook_reasons: BTreeMap<u32, String>,
+    /// How often the nftables table was repaired.
+    pub repairs: u64,
 }
 
 impl State {
@@ -46,7 +48,12 @@ const TRIES: usize = 100;
 
 pub(super) fn write(maps: &SharedMaps, state: &State) -> Result<(), DatapathError> {
     let failed = || DatapathError::map("write", "state");
-    let text = serde_json::to_vec(state).map_err(io::Error::from).map_err(failed())?;
+    let encode = |state: &State| serde_json::to_vec(state).map_err(io::Error::from).map_err(failed());
+    let mut text = encode(state)?;
+    if text.len() > STATE_SIZE - HEADER {
+        let policy = Policy { allow: Vec::new(), ..state.policy.clone() };
+        text = encode(&State { policy, allow_elided: true, ..state.clone() })?;
+    }
     let mut value = vec![0_u8; STATE_SIZE];
     let Some(room) = value.get_mut(HEADER..HEADER + text.len()) else {
         return Err(failed()(io::Error::new(io::ErrorKind::FileTooLarge, "the policy is too long for it")));
@@ -82,4 +89,3 @@ fn digest(text: &[u8]) -> u64 {
     text.hash(&mut hasher);
     hasher.finish()
 }
-

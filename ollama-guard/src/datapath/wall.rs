@@ -110,7 +110,12 @@ impl Wall {
         Ok(self.program_names()?.into_keys().collect())
     }
 
-    pub(super) fn ensure_loaded(&mut self, key: &ProgramKey, rules: &KernelRules, family: Family) -> Result<(), DatapathError> {
+    pub(super) fn ensure_loaded(
+        &mut self,
+        key: &ProgramKey,
+        rules: &KernelRules,
+        family: Family,
+    ) -> Result<(), DatapathError> {
         if !self.instances.contains_key(key) {
             let instance = match Instance::open(&self.pins, key.as_str()) {
                 Some(instance) => instance,

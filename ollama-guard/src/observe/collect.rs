@@ -1,6 +1,7 @@
 //! Fills a [`Snapshot`] from the kernel: pins, interfaces and the nftables table. Needs no daemon.
 
 mod interfaces;
+mod seatbelt;
 mod sources;
 
 use std::path::Path;
@@ -39,6 +40,7 @@ pub fn collect(paths: &Paths, config: &Path) -> anyhow::Result<Snapshot> {
     };
     snapshot.interfaces = interfaces::collect(&seen);
     snapshot.problems.extend(interfaces::notices(&seen));
+    seatbelt::collect(&mut snapshot, &seen);
     sources::collect(&mut snapshot, &reading, &state, &links);
     describe(&mut snapshot, state);
     Ok(snapshot)

@@ -1,0 +1,70 @@
+//! The nftables layer as the kernel has it, and what its counters tell about the other layer.
+
+use super::interfaces::Seen;
+use crate::observe::snapshot::{Attachment, Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
+use crate::reconcile::ruleset;
+use crate::seatbelt::{Condition, SeatbeltStatus, TABLE, read_status};
+
+/// Fills the snapshot's seatbelt; its interfaces must be filled already.
+pub(super) fn collect(snapshot: &mut Snapshot, seen: &Seen<'_>) {
+    let policy = &seen.state.policy;
+    snapshot.seatbelt.repairs = seen.state.repairs;
+    match read_status(TABLE, &ruleset(policy, seen.links, seen.placements)) {
+        Ok(status) => {
+            let chains = status.dropped_by_chain.iter();
+            snapshot.seatbelt.dropped = chains.map(|(chain, count)| ((*chain).to_owned(), count.packets)).collect();
+            snapshot.problems.extend(bypasses(snapshot, &status));
+            snapshot.problems.extend(remapped(&status));
+            snapshot.seatbelt.state = state(status, seen.state.allow_elided);
+        }
+        Err(error) => {
+            snapshot.seatbelt =
+                Seatbelt { state: SeatbeltState::Unknown(error.to_string()), ..snapshot.seatbelt.clone() }
+        }
+    }
+}
+
+/// An allow-list that was too long to write down cannot be compared.
+fn state(status: SeatbeltStatus, elided: bool) -> SeatbeltState {
+    match status.condition {
+        Condition::Missing => SeatbeltState::Missing,
+        Condition::Differs(differences) if !elided => SeatbeltState::Altered(differences.join("; ")),
+        Condition::Intact | Condition::Differs(_) => SeatbeltState::Intact,
+    }
+}
+
+/// What prerouting drops on an interface with a program should have been dropped there.
+fn bypasses(snapshot: &Snapshot, status: &SeatbeltStatus) -> Vec<Problem> {
+    let Some(dropped) = status.dropped_by_interface.get("prerouting") else { return Vec::new() };
+    let attached =
+        snapshot.interfaces.iter().filter(|interface| matches!(interface.attachment, Attachment::Attached { .. }));
+    let caught = attached.filter_map(|interface| Some((interface, dropped.get(&interface.name)?.packets)));
+    caught
+        .filter(|(_, packets)| *packets > 0)
+        .map(|(interface, packets)| Problem {
+            severity: Severity::Warning,
+            subject: interface.name.clone(),
+            problem: format!(
+                "nftables caught {packets} packets that the eBPF program there should have dropped: they came before it \
+                 was attached, or found a way around it"
+            ),
+            next_step: "if the number keeps growing, please report it with the output of `nft list ruleset`".to_owned(),
+        })
+        .collect()
+}
+
+/// What input and forward drop had another port when it arrived.
+fn remapped(status: &SeatbeltStatus) -> Option<Problem> {
+    let count = |chain| status.dropped_by_chain.get(chain).map_or(0, |count| count.packets);
+    let packets = count("input") + count("forward");
+    (packets > 0).then(|| Problem {
+        severity: Severity::Warning,
+        subject: "nftables".to_owned(),
+        problem: format!(
+            "{packets} packets reached a guarded port through another one and were dropped by inet {TABLE}: some rule \
+             (Docker's `-p OTHER:PORT`, a redirect) maps a port to a guarded one"
+        ),
+        next_step: "nothing, they are dropped; to see which port, look for dnat and redirect in `nft list ruleset`"
+            .to_owned(),
+    })
+}

@@ -1,0 +1,117 @@
+//! One pass over the seatbelt: the table as the plan has it, whatever happened to it.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::links::{Kind, Links};
+use crate::plan::class::Placements;
+use crate::policy::Policy;
+use crate::seatbelt::ruleset::{Ruleset, Surroundings, lower};
+use crate::seatbelt::{Repair, Seatbelt, SeatbeltError, TABLE};
+
+/// The table's keeper and what it last put there.
+#[derive(Default)]
+pub(super) struct Keeper {
+    seatbelt: Option<Seatbelt>,
+    applied: Option<Ruleset>,
+    /// The last failure said, so that it is said once.
+    told: Option<String>,
+}
+
+/// What a pass over the seatbelt found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// The table was written.
+    pub(super) changed: bool,
+    /// The table is not as it should be.
+    pub(super) failed: bool,
+    /// Another program undoes our repairs: the next is due after this time.
+    pub(super) retry: Option<Duration>,
+}
+
+/// The table for a policy among these interfaces.
+pub fn ruleset(policy: &Policy, links: &Links, placements: &Placements) -> Ruleset {
+    let bridges = links.iter().filter(|link| link.kind == Kind::Bridge && link.raw_name.is_none());
+    let surroundings = Surroundings {
+        not_containers: placements.refused_containers.clone(),
+        bridges: bridges.map(|link| link.name.clone()).collect(),
+        vrf_devices: placements.vrf_devices.clone(),
+        ..Surroundings::default()
+    };
+    lower(policy, &surroundings)
+}
+
+impl Keeper {
+    /// Repairs of what others did since the start.
+    pub(super) fn repairs(&self) -> u64 {
+        self.seatbelt.as_ref().map_or(0, Seatbelt::repairs)
+    }
+
+    /// Netlink port of our own changes, once there were any.
+    pub(super) fn port(&self) -> Option<u32> {
+        self.seatbelt.as_ref().map(Seatbelt::port)
+    }
+
+    /// Makes the table what it should be. A failure is told and leaves the rest of the guard at work.
+    pub(super) fn pass(&mut self, wanted: Ruleset) -> Outcome {
+        match self.try_pass(wanted) {
+            Ok(outcome) => {
+                if self.told.take().is_some() {
+                    info!("the table inet {TABLE} is in place again");
+                }
+                outcome
+            }
+            Err(error) => {
+                let words = error.to_string();
+                if self.told.as_ref() != Some(&words) {
+                    warn!("the nftables layer is NOT in place: {words}");
+                }
+                self.told = Some(words);
+                Outcome { failed: true, ..Outcome::default() }
+            }
+        }
+    }
+
+    fn try_pass(&mut self, wanted: Ruleset) -> Result<Outcome, SeatbeltError> {
+        let seatbelt = match &mut self.seatbelt {
+            Some(seatbelt) => seatbelt,
+            none => none.insert(Seatbelt::open(TABLE)?),
+        };
+        if self.applied.as_ref() != Some(&wanted) {
+            seatbelt.apply(&wanted)?;
+            self.applied = Some(wanted);
+            return Ok(Outcome { changed: true, ..Outcome::default() });
+        }
+        Ok(match seatbelt.repair()? {
+            Repair::Intact => Outcome::default(),
+            Repair::Repaired(differences) => {
+                warn!(
+                    "the table inet {TABLE} was changed by another program and is repaired: {}",
+                    differences.join("; ")
+                );
+                Outcome { changed: true, ..Outcome::default() }
+            }
+            Repair::Deferred(differences, retry) => {
+                let differences = differences.join("; ");
+                warn!("another program keeps undoing the table inet {TABLE} ({differences}); next repair in {retry:?}");
+                Outcome { failed: true, retry: Some(retry), ..Outcome::default() }
+            }
+        })
+    }
+
+    /// Takes the table away.
+    pub(super) fn remove(&mut self) -> Result<(), SeatbeltError> {
+        self.applied = None;
+        match self.seatbelt.take() {
+            Some(mut seatbelt) => seatbelt.remove(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").field("applied", &self.applied).finish_non_exhaustive()
+    }
+}
