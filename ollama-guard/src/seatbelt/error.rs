@@ -5,7 +5,7 @@ use std::{fmt, io};
 /// Why the seatbelt could not be put on, read or taken off.
 #[derive(Debug)]
 pub enum SeatbeltError {
-    /// The kernel has no nf_tables, or it could not load the module.
+    /// The kernel has no `nf_tables`, or it could not load the module.
     Unavailable(io::Error),
     /// This process may not change nftables.
     Forbidden,
@@ -40,7 +40,10 @@ impl fmt::Display for SeatbeltError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(why) => {
-                write!(f, "nftables is not available ({why}): load the kernel module nf_tables, or set `seatbelt = false`")
+                write!(
+                    f,
+                    "nftables is not available ({why}): load the kernel module nf_tables, or set `seatbelt = false`"
+                )
             }
             Self::Forbidden => {
                 write!(f, "no permission to change nftables: run as root or with the capability CAP_NET_ADMIN")

@@ -110,9 +110,7 @@ impl CounterName {
         for hook in Hook::ALL {
             all.extend([Self::Trusted(hook), Self::Container(hook), Self::Allowed(hook)]);
             for observed in [false, true] {
-                all.extend(
-                    [Why::Untrusted, Why::Hidden].map(|why| Self::Refused(Refused { hook, why, observed })),
-                );
+                all.extend([Why::Untrusted, Why::Hidden].map(|why| Self::Refused(Refused { hook, why, observed })));
             }
         }
         all

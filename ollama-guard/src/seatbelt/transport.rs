@@ -129,7 +129,12 @@ impl Transport {
     }
 
     /// All objects of a kind; `None` stands for one that libnftnl cannot read.
-    pub(super) fn dump(&mut self, command: i32, kind: Kind, about: &Object) -> Result<Vec<Option<Object>>, SeatbeltError> {
+    pub(super) fn dump(
+        &mut self,
+        command: i32,
+        kind: Kind,
+        about: &Object,
+    ) -> Result<Vec<Option<Object>>, SeatbeltError> {
         for _ in 0..DUMP_ATTEMPTS {
             if let Some(found) = self.dump_once(command, kind, about)? {
                 return Ok(found);
@@ -176,10 +181,7 @@ impl Transport {
             errno @ (libc::EINVAL | libc::EOPNOTSUPP) => {
                 Err(SeatbeltError::Unavailable(io::Error::from_raw_os_error(errno)))
             }
-            errno => Err(SeatbeltError::Socket {
-                attempt: "reading rules",
-                why: io::Error::from_raw_os_error(errno),
-            }),
+            errno => Err(SeatbeltError::Socket { attempt: "reading rules", why: io::Error::from_raw_os_error(errno) }),
         }
     }
 
