@@ -30,6 +30,7 @@ pub struct Reconciler {
     /// `None` while the configuration switches the eBPF layer off.
     wall: Option<Wall>,
     seatbelt: seatbelt::Keeper,
+    refusals: wall::Refusals,
     /// What was last said of each interface, so that it is said once.
     told: BTreeMap<u32, String>,
     /// The state last written down.
@@ -63,8 +64,18 @@ impl Reconciler {
         let earlier = earlier.flatten();
         let (services, _) = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default().update(&policy);
         let (since, repairs_before) = earlier.map_or_else(|| (now(), 0), |state| (state.since, state.repairs));
-        let seatbelt = seatbelt::Keeper::default();
-        Ok(Self { policy, services, since, repairs_before, wall, seatbelt, told: BTreeMap::new(), written: None })
+        let (seatbelt, refusals) = Default::default();
+        Ok(Self {
+            policy,
+            services,
+            since,
+            repairs_before,
+            wall,
+            seatbelt,
+            refusals,
+            told: BTreeMap::new(),
+            written: None,
+        })
     }
 
     /// The policy in force.
@@ -90,6 +101,7 @@ impl Reconciler {
         if let Some(wall) = &self.wall {
             wall.clear_services(&recycled)?;
         }
+        self.refusals.clear();
         (self.policy, self.services) = (policy, services);
         Ok(())
     }
@@ -126,7 +138,7 @@ impl Reconciler {
         placements: &Placements,
         pass: &mut Pass,
     ) -> anyhow::Result<()> {
-        let outcome = wall::reconcile(wall, &self.policy, &self.services, links, placements)?;
+        let outcome = wall::reconcile(wall, &self.policy, &self.services, links, placements, &mut self.refusals)?;
         for (index, words) in &outcome.words {
             if self.told.get(index) != Some(words) {
                 if outcome.failed.contains(index) { warn!("{words}") } else { info!("{words}") }

@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::wants_program;
-use crate::datapath::{Attachment, DatapathError, Enforced, ProgramKey, Target, Wall};
+use crate::datapath::{Attachment, DatapathError, ProgramKey, Target, Wall};
 use crate::links::{Hardware, Link, Links, XdpMode};
 use crate::plan::class::{Placement, Placements};
-use crate::plan::hook::{Choice, HookReason};
+use crate::plan::hook::{Choice, Hook, HookReason};
 use crate::plan::rules::KernelRules;
 use crate::plan::services::ServiceTable;
 use crate::policy::Policy;
+
+/// Hooks that refused an interface, by its index, and why: not tried again on every pass, because a driver may interrupt
+/// its traffic for each try.
+pub(super) type Refusals = BTreeMap<u32, Vec<(Hook, String)>>;
 
 /// What a pass over the wall did.
 #[derive(Debug, Default)]
@@ -36,8 +40,10 @@ pub(super) fn reconcile(
     services: &ServiceTable,
     links: &Links,
     placements: &Placements,
+    refusals: &mut Refusals,
 ) -> Result<Outcome, DatapathError> {
     let mut outcome = Outcome::default();
+    refusals.retain(|index, _| links.get(*index).is_some());
     let wanted = wants_program(placements);
     for index in wall.pinned_interfaces()?.difference(&wanted) {
         wall.release(*index)?;
@@ -49,10 +55,13 @@ pub(super) fn reconcile(
         let Some(Placement::Attach(class, notes)) = placements.get(link.index) else { continue };
         let rules = KernelRules::lower(policy, services, &BTreeSet::new(), *class, &link.name);
         let choice = Choice::new(&policy.attach, links, link, *class, &|id| ours.contains(&id));
-        let target = target(link, &rules, &choice, &attachments);
+        let refused = refusals.entry(link.index).or_default();
+        let hooks: Vec<Hook> = choice.candidates.iter().copied().filter(|hook| !is_refused(refused, *hook)).collect();
+        let target = target(link, &rules, &hooks, &attachments);
         match wall.enforce(&target) {
-            Ok(enforced) => {
-                let why = reason(&enforced, &choice.why);
+            Ok(mut enforced) => {
+                refused.append(&mut enforced.refused);
+                let why = reason(refused, &choice);
                 let mut words = format!("{}: {class}, {} ({why})", link.name, enforced.hook);
                 for note in notes {
                     words = format!("{words}; it {note}");
@@ -64,6 +73,7 @@ pub(super) fn reconcile(
                 outcome.programs.insert(enforced.key);
             }
             Err(error @ DatapathError::Attach { .. }) => {
+                refused.clear(); // nothing is attached: try everything again
                 outcome.words.insert(link.index, error.to_string());
                 outcome.failed.insert(link.index);
             }
@@ -73,7 +83,7 @@ pub(super) fn reconcile(
     Ok(outcome)
 }
 
-fn target<'a>(link: &'a Link, rules: &'a KernelRules, choice: &'a Choice, attachments: &'a [Attachment]) -> Target<'a> {
+fn target<'a>(link: &'a Link, rules: &'a KernelRules, hooks: &'a [Hook], attachments: &'a [Attachment]) -> Target<'a> {
     let current = attachments.iter().find(|attachment| attachment.interface == link.index);
     let native = |attached: &Attachment| {
         link.xdp.iter().any(|xdp| xdp.mode == XdpMode::Native && xdp.program_id == attached.program)
@@ -85,15 +95,19 @@ fn target<'a>(link: &'a Link, rules: &'a KernelRules, choice: &'a Choice, attach
         current,
         native: current.is_some_and(native),
         rules,
-        hooks: &choice.candidates,
+        hooks,
     }
 }
 
-/// The planned reason, unless a better hook refused.
-fn reason(enforced: &Enforced, planned: &HookReason) -> String {
-    match enforced.refused.first() {
+fn is_refused(refused: &[(Hook, String)], hook: Hook) -> bool {
+    refused.iter().any(|(refused, _)| *refused == hook)
+}
+
+/// The planned reason, unless the hook it is for refused.
+fn reason(refused: &[(Hook, String)], choice: &Choice) -> String {
+    match refused.iter().find(|(hook, _)| choice.candidates.first() == Some(hook)) {
         Some((hook, why)) if hook.is_tc() => format!("{hook} refused: {why}"),
         Some((_, why)) => HookReason::DriverRefused(why.clone()).to_string(),
-        None => planned.to_string(),
+        None => choice.why.to_string(),
     }
 }
