@@ -10,10 +10,13 @@ const ADVISORIES: &str = "https://github.com/rustsec/advisory-db";
 /// The host's crates: the kernel programs are linted on their own target.
 const HOST: [&str; 3] = ["--locked", "--workspace", "--exclude=ollama-guard-ebpf"];
 
+/// One check.
+type Check = fn() -> Result<()>;
+
 /// Runs every check, also after one has failed: one run shows all there is to do.
 pub(crate) fn lint() -> Result<()> {
     setup::build_needs()?;
-    let checks: [(&str, fn() -> Result<()>); 5] = [
+    let checks: [(&str, Check); 5] = [
         ("formatting", formatting),
         ("clippy", clippy),
         ("kernel programs", kernel_programs),
