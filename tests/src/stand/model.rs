@@ -8,12 +8,12 @@ use ollama_guard::plan::services::ServiceTable;
 use ollama_guard::policy::{self, ContainerAccess, Forwarded, InterfaceName, Mode};
 use ollama_guard_common::abi::{Counter, InterfaceClass, ServiceIndex};
 use ollama_guard_common::{
-    Address, Ambiguity, Decision, Network, Policy, Protocol, Traffic, Transport, Verdict, classify_ethernet,
-    classify_network, judge, suspect,
+    Address, Decision, Policy, Protocol, Traffic, Verdict, classify_ethernet, classify_network, judge, suspect,
 };
 
+use super::truth::truth;
 use super::{Counted, MAC, Way};
-use crate::packet::{self, Packet, Truth};
+use crate::packet::Packet;
 
 /// The namespace's addresses and routes. [`Model::is_onward`] says the same in Rust.
 pub(super) const SETUP: &str = "
@@ -175,28 +175,6 @@ fn verdict_and_counters(decision: Option<Decision>, frame: &[u8]) -> (bool, Vec<
     let counter = Counter { packets: 1, bytes: frame.len() as u64 };
     let change = Counted { service: decision.service, outcome: decision.outcome, counter };
     (decision.verdict() == Verdict::Pass, vec![change])
-}
-
-/// What is true of a whole packet, in the words of the classifier.
-fn truth(way: Way, packet: &Packet) -> Traffic {
-    let (truth, offset) = match way {
-        Way::TcLayer3 if !packet.tags.is_empty() => return Traffic::Other,
-        Way::TcLayer3 => (packet.truth_of_ip(usize::MAX), 0),
-        Way::Xdp | Way::Tc => (packet.truth(), packet.network_offset()),
-    };
-    let network = match packet.network {
-        packet::Network::V4(_) => Network::V4(offset),
-        packet::Network::V6(_) => Network::V6(offset),
-    };
-    let transport = match truth {
-        Truth::Unrelated => return Traffic::Other,
-        Truth::Tcp(port) => Transport::Port(Protocol::Tcp, port),
-        Truth::Udp(port) => Transport::Port(Protocol::Udp, port),
-        // A whole packet is never cut off: too many tags, or too much behind them, hide its port.
-        Truth::Hidden(_) if packet.truth_of_ip(usize::MAX) != truth => return Traffic::Ambiguous(Ambiguity::Extension),
-        Truth::Hidden(_) => Transport::Ambiguous(Ambiguity::Extension, None),
-    };
-    Traffic::Ip(network, transport)
 }
 
 /// No router passes on what comes from anywhere else (`ip6_forward`, `net/ipv6/ip6_output.c`).
