@@ -1,13 +1,15 @@
 //! A test stand for the kernel programs: loaded by the real loader, in a namespace whose routes are known, with a
 //! model beside them that says for each packet what must happen.
 
+mod loaded;
 mod model;
+mod truth;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use ollama_guard::class::Class;
 use ollama_guard::config;
 use ollama_guard::datapath::{Enforced, PinDirectory, Reading, Target, Wall};
@@ -16,12 +18,13 @@ use ollama_guard::plan::rules::KernelRules;
 use ollama_guard::plan::services::ServiceTable;
 use ollama_guard::policy::Policy;
 use ollama_guard_common::Outcome;
-use ollama_guard_common::abi::{ABI_VERSION, Counter, InterfaceCounters, ServiceIndex};
+use ollama_guard_common::abi::{ABI_VERSION, Counter, ServiceIndex};
 
 use crate::leftovers::{self, BPFFS};
 use crate::netns::Netns;
 use crate::prog_run::{PerCpuMap, Program};
 
+pub use loaded::Loaded;
 pub use model::{Model, NEIGHBOUR, NETWORK};
 
 /// The name of the stand's interface.
@@ -73,19 +76,6 @@ impl Drop for Pins {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-/// The programs of one policy, and the model of them.
-#[derive(Debug)]
-pub struct Loaded {
-    /// What must happen.
-    pub model: Model,
-    xdp: Program,
-    tc: Program,
-    layer3: Program,
-    interfaces: PerCpuMap<InterfaceCounters>,
-    before: Box<InterfaceCounters>,
-    interface: u32,
 }
 
 impl Stand {
@@ -147,10 +137,7 @@ impl Stand {
         let tc = open(self.attach(&rules, Hook::Tcx, false)?)?;
         let maps = self.pins.0.join(format!("v{ABI_VERSION}")).join("maps");
         let interfaces = PerCpuMap::open(&maps.join("interfaces"))?;
-        let before = Box::new(zerocopy::FromZeros::new_zeroed());
-        let mut loaded = Loaded { model, xdp, tc, layer3, interfaces, before, interface: self.interface };
-        loaded.before = loaded.sum()?;
-        Ok(loaded)
+        Loaded::new(model, [xdp, tc, layer3], interfaces, self.interface)
     }
 
     fn lower(&mut self, text: &str, class: Class) -> Result<(Model, KernelRules)> {
@@ -174,60 +161,5 @@ impl Stand {
             hooks: &[hook],
         };
         Ok(self.wall.enforce(&target)?)
-    }
-}
-
-impl Loaded {
-    /// Gives a program a frame. True if it passed; and what was counted.
-    pub fn meet(&mut self, way: Way, frame: &[u8]) -> Result<(bool, Vec<Counted>)> {
-        self.meet_merged(way, frame, 0)
-    }
-
-    /// The same with a frame that was merged from several, where the way lets the test say so.
-    pub fn meet_merged(&mut self, way: Way, frame: &[u8], merged: u32) -> Result<(bool, Vec<Counted>)> {
-        /// `TC_ACT_UNSPEC`: other programs may have their say.
-        const UNSPEC: u32 = u32::MAX;
-        let failed = || format!("giving {way:?} a frame of {} bytes", frame.len());
-        let (verdict, [drop, pass]) = match way {
-            Way::Xdp => (self.xdp.run_xdp(frame, self.interface, None), [1, 2]),
-            Way::Tc => (self.tc.run_tc(frame, self.interface, merged), [2, UNSPEC]),
-            Way::TcLayer3 => (self.layer3.run_tc(frame, self.interface, merged), [2, UNSPEC]),
-        };
-        let verdict = verdict.with_context(failed)?;
-        ensure!(verdict == drop || verdict == pass, "{way:?} gave the verdict {verdict}");
-        Ok((verdict == pass, self.counted()?))
-    }
-
-    /// Gives the XDP program a frame of which the first buffer holds `linear` bytes.
-    pub fn meet_in_buffers(&mut self, frame: &[u8], linear: usize) -> Result<(bool, Vec<Counted>)> {
-        let verdict = self.xdp.run_xdp(frame, self.interface, Some(linear))?;
-        Ok((verdict == 2, self.counted()?))
-    }
-
-    /// What was counted since the last call.
-    pub fn counted(&mut self) -> Result<Vec<Counted>> {
-        let after = self.sum()?;
-        let mut changes = Vec::new();
-        for (service, (before, after)) in (0..).zip(self.before.counters.iter().zip(&after.counters)) {
-            for (outcome, (before, after)) in Outcome::ALL.into_iter().zip(before.iter().zip(after)) {
-                let counter = Counter { packets: after.packets - before.packets, bytes: after.bytes - before.bytes };
-                if counter != Counter::default() {
-                    changes.push(Counted { service: ServiceIndex::new(service), outcome, counter });
-                }
-            }
-        }
-        self.before = after;
-        Ok(changes)
-    }
-
-    fn sum(&mut self) -> Result<Box<InterfaceCounters>> {
-        let mut sum: Box<InterfaceCounters> = Box::new(zerocopy::FromZeros::new_zeroed());
-        for cpu in self.interfaces.get(self.interface).context("the interface has no counters")? {
-            for (sum, one) in sum.counters.as_flattened_mut().iter_mut().zip(cpu.counters.as_flattened()) {
-                sum.packets += one.packets;
-                sum.bytes += one.bytes;
-            }
-        }
-        Ok(sum)
     }
 }

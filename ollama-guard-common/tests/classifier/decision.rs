@@ -9,12 +9,12 @@ use crate::packet::strategy::{self, Frame, Pool};
 use crate::packet::{Extension, Fragment, Packet};
 
 /// What the whole machine says of a frame; `None`: passed without being counted.
-fn decide(policy: &Fixed, frame: &[u8]) -> Option<Decision> {
-    suspect(policy, classify_ethernet(frame)).map(|suspect| judge(policy, frame, suspect))
+fn decide(policy: Fixed, frame: &[u8]) -> Option<Decision> {
+    suspect(&policy, classify_ethernet(frame)).map(|suspect| judge(&policy, frame, suspect))
 }
 
 fn outcome(policy: Fixed, packet: &Packet) -> Option<Outcome> {
-    decide(&policy, &packet.bytes()).map(|decision| decision.outcome)
+    decide(policy, &packet.bytes()).map(|decision| decision.outcome)
 }
 
 fn policy() -> impl Strategy<Value = Fixed> {
@@ -78,21 +78,21 @@ fn an_unreadable_packet_is_dropped_for_its_own_reason_even_from_an_allowed_sourc
         (far.bytes(), Outcome::DroppedExtension),
         (Packet::v4(OTHER).bytes()[..36].to_vec(), Outcome::DroppedTruncated),
     ] {
-        let decision = decide(&policy, &frame).unwrap();
+        let decision = decide(policy, &frame).unwrap();
         assert_eq!((decision.outcome, decision.service), (expected, ServiceIndex::UNKNOWN));
         let trusted = Fixed { class: InterfaceClass::Trusted, ..policy };
-        assert_eq!(decide(&trusted, &frame), None, "on a trusted interface it is nobody's business");
+        assert_eq!(decide(trusted, &frame), None, "on a trusted interface it is nobody's business");
     }
 }
 
 #[test]
 fn the_source_is_the_one_in_the_packet() {
     for (packet, source) in [(Packet::v4(GUARDED), "203.0.113.9"), (Packet::v6(GUARDED), "2001:db8::9")] {
-        let decision = decide(&Fixed::default(), &packet.bytes()).unwrap();
+        let decision = decide(Fixed::default(), &packet.bytes()).unwrap();
         assert_eq!(decision.source.ip(), Some(source.parse().unwrap()));
     }
     let stub = &Packet::v4(GUARDED).bytes()[..20];
-    assert_eq!(decide(&Fixed::default(), stub).unwrap().source.ip(), None);
+    assert_eq!(decide(Fixed::default(), stub).unwrap().source.ip(), None);
 }
 
 proptest! {
@@ -103,7 +103,7 @@ proptest! {
         policy in policy(),
         Frame(frame) in strategy::frame(&Pool::of_ports(&[GUARDED, OTHER])),
     ) {
-        let Some(decision) = decide(&policy, &frame) else { return Ok(()) };
+        let Some(decision) = decide(policy, &frame) else { return Ok(()) };
         let fate = decision.outcome.fate();
         prop_assert_eq!(decision.verdict() == Verdict::Drop, fate == Fate::Dropped);
         if policy.observes {
@@ -129,7 +129,7 @@ proptest! {
         policy in policy(),
         packet in strategy::wrapped(&Pool::of_ports(&[OTHER, 443])),
     ) {
-        prop_assert_eq!(decide(&policy, &packet.bytes()), None);
+        prop_assert_eq!(decide(policy, &packet.bytes()), None);
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Packet {
 
     /// Offset of the transport header.
     pub fn transport_offset(&self) -> usize {
-        self.network_offset() + self.network.len() + self.chain.iter().map(|header| header.len()).sum::<usize>()
+        self.network_offset() + self.network.size() + self.chain.iter().map(|header| header.size()).sum::<usize>()
     }
 
     /// The frame.

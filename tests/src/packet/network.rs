@@ -75,7 +75,7 @@ pub enum Network {
 
 impl Network {
     /// Bytes it takes.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         match self {
             Self::V4(header) => 20 + 4 * usize::from(header.options),
             Self::V6(_) => 40,
@@ -94,13 +94,13 @@ impl Network {
             Self::V4(header) => {
                 let words = header.claimed_words.unwrap_or(5 + header.options);
                 let mut bytes = vec![header.version << 4 | words & 0xf, 0];
-                bytes.extend(length(self.len() + inside));
+                bytes.extend(length(self.size() + inside));
                 bytes.extend([0x12, 0x34]);
                 bytes.extend((u16::from(header.fragment.more) << 13 | header.fragment.offset & 0x1fff).to_be_bytes());
                 bytes.extend([64, follows, 0, 0]);
                 bytes.extend(header.source.octets());
                 bytes.extend(header.destination.octets());
-                bytes.resize(self.len(), 1); // options of type 1: no operation
+                bytes.resize(self.size(), 1); // options of type 1: no operation
                 bytes
             }
             Self::V6(header) => {
@@ -147,8 +147,7 @@ impl Extension {
     }
 
     /// Bytes it takes.
-    #[expect(clippy::len_without_is_empty, reason = "no header is empty")]
-    pub fn len(self) -> usize {
+    pub fn size(self) -> usize {
         match self {
             Self::HopByHop(units) | Self::Destination(units) | Self::Routing(units) => 8 * (1 + usize::from(units)),
             Self::Authentication(units) => 12 + 4 * usize::from(units),
@@ -166,7 +165,7 @@ impl Extension {
                 vec![follows, 0, high, low, 0xca, 0xfe, 0xba, 0xbe]
             }
         };
-        bytes.resize(self.len(), 0);
+        bytes.resize(self.size(), 0);
         bytes
     }
 }

@@ -88,9 +88,9 @@ pub fn packet(pool: &Pool) -> impl Strategy<Value = Packet> + use<> {
     let network = prop_oneof![(v4, v4_chain), v6];
     (network, tags(), transport(pool.ports.clone(), 1), 0_usize..64).prop_map(
         |((network, chain), tags, transport, payload)| Packet {
+            tags,
             network,
             chain,
-            tags,
             transport,
             payload,
             ..Packet::v4(0)

@@ -88,7 +88,7 @@ impl Packet {
     }
 
     fn truth_of_chain(&self, bytes: usize, mut cut: Why) -> Truth {
-        let mut at = self.network.len();
+        let mut at = self.network.size();
         for (i, extension) in self.chain.iter().enumerate() {
             if i > EXTENSIONS || at > REACH {
                 return Truth::Hidden(Why::Headers);
@@ -104,7 +104,7 @@ impl Packet {
                     cut = Why::Fragment;
                 }
             }
-            at += extension.len();
+            at += extension.size();
         }
         if self.chain.len() > EXTENSIONS || (!self.chain.is_empty() && at > REACH) {
             return Truth::Hidden(Why::Headers);

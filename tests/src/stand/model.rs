@@ -8,10 +8,12 @@ use ollama_guard::plan::services::ServiceTable;
 use ollama_guard::policy::{self, ContainerAccess, Forwarded, InterfaceName, Mode};
 use ollama_guard_common::abi::{Counter, InterfaceClass, ServiceIndex};
 use ollama_guard_common::{
-    Address, Decision, Policy, Protocol, Verdict, classify_ethernet, classify_network, judge, suspect,
+    Address, Decision, Policy, Protocol, Traffic, Verdict, classify_ethernet, classify_network, judge, suspect,
 };
 
+use super::truth::truth;
 use super::{Counted, MAC, Way};
+use crate::packet::Packet;
 
 /// The namespace's addresses and routes. [`Model::is_onward`] says the same in Rust.
 pub(super) const SETUP: &str = "
@@ -73,29 +75,33 @@ impl Model {
         Self { policy, services, class, interface }
     }
 
-    /// What must become of a frame; `None`: passed without being counted.
+    /// What must become of a frame; `None`: passed without being counted. Trusts the classifier.
     pub fn decide(&self, way: Way, frame: &[u8]) -> Option<Decision> {
-        let packet = if way == Way::TcLayer3 { &frame[14..] } else { frame };
         let traffic = match way {
-            // Linux marks a frame for another host's address, and leaves it to whoever has that address.
-            Way::Tc if frame[..6] != MAC && frame[0] & 1 == 0 => return None,
-            Way::Xdp | Way::Tc => classify_ethernet(packet),
-            Way::TcLayer3 => classify_network(packet, u16::from_be_bytes([frame[12], frame[13]]), 0),
+            Way::Xdp | Way::Tc => classify_ethernet(frame),
+            Way::TcLayer3 => classify_network(&frame[14..], u16::from_be_bytes([frame[12], frame[13]]), 0),
         };
+        self.decide_on(traffic, way, frame)
+    }
+
+    fn decide_on(&self, traffic: Traffic, way: Way, frame: &[u8]) -> Option<Decision> {
+        // Linux marks a frame for another host's address, and leaves it to whoever has that address.
+        if way == Way::Tc && frame[..6] != MAC && frame[0] & 1 == 0 {
+            return None;
+        }
+        let packet = if way == Way::TcLayer3 { &frame[14..] } else { frame };
         suspect(self, traffic).map(|suspect| judge(self, packet, suspect))
     }
 
-    /// Verdict and counters: what [`super::Loaded::meet`] must return for a frame.
+    /// Verdict and counters: what [`super::Loaded::meet`] must return for a frame. Trusts the classifier.
     pub fn expects(&self, way: Way, frame: &[u8]) -> (bool, Vec<Counted>) {
-        let Some(decision) = self.decide(way, frame) else { return (true, Vec::new()) };
-        let counter = Counter { packets: 1, bytes: frame.len() as u64 };
-        let counted = Counted { service: decision.service, outcome: decision.outcome, counter };
-        (decision.verdict() == Verdict::Pass, vec![counted])
+        verdict_and_counters(self.decide(way, frame), frame)
     }
 
-    /// The index that a service is counted under.
-    pub fn service_named(&self, name: &str) -> ServiceIndex {
-        name.parse().map_or(ServiceIndex::UNKNOWN, |name| self.services.index(&name))
+    /// The same for a packet, from what is true of it, whatever the classifier says.
+    pub fn expects_of(&self, way: Way, packet: &Packet) -> (bool, Vec<Counted>) {
+        let frame = packet.bytes();
+        verdict_and_counters(self.decide_on(truth(way, packet), way, &frame), &frame)
     }
 
     /// Is it routed to another machine?
@@ -108,7 +114,7 @@ impl Model {
             }
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
-                let host = address.to_bits() as u64;
+                let host = address.to_bits() & u128::from(u64::MAX);
                 // Address 0 of a network is every router's (RFC 4291 §2.6.1), and this one is.
                 let on_link = [a, b, c, d] == [0x2001, 0xdb8, 0, 0] && host > 1;
                 is_routable(source) && (on_link || ([a, b, c] == [0x2001, 0xdb8, 5] && d != 0xffff))
@@ -162,6 +168,13 @@ impl Policy for Model {
     fn is_for_this_host(&self, source: Address, destination: Address) -> bool {
         !source.ip().zip(destination.ip()).is_some_and(|(source, destination)| Self::is_onward(source, destination))
     }
+}
+
+fn verdict_and_counters(decision: Option<Decision>, frame: &[u8]) -> (bool, Vec<Counted>) {
+    let Some(decision) = decision else { return (true, Vec::new()) };
+    let counter = Counter { packets: 1, bytes: frame.len() as u64 };
+    let change = Counted { service: decision.service, outcome: decision.outcome, counter };
+    (decision.verdict() == Verdict::Pass, vec![change])
 }
 
 /// No router passes on what comes from anywhere else (`ip6_forward`, `net/ipv6/ip6_output.c`).

@@ -8,6 +8,7 @@ use ollama_guard::class::Class;
 use ollama_guard::plan::hook::Hook;
 use tests::frames::Wire;
 use tests::netns::Netns;
+use tests::packet::strategy::Frame;
 use tests::packet::{Extension, Fragment, Packet, Tag};
 use tests::stand::{Counted, Model, Stand, Way};
 use tests::{require, requires, wait};
@@ -104,9 +105,13 @@ fn send(stand: &Stand, model: &Model, way: Way, wire: &Wire, frames: &[Vec<u8>])
         let counted = wait::until("the frame to be counted", Duration::from_secs(1), || {
             stand.counted().is_ok_and(|counted| counted == expected)
         });
-        let shown: String = frame.iter().take(80).map(|byte| format!("{byte:02x}")).collect();
         counted.with_context(|| {
-            format!("{way:?}, {} bytes: {shown}\nexpected {expected:?}\ncounted {:?}", frame.len(), stand.counted())
+            format!(
+                "{way:?}, {} bytes: {:?}\nexpected {expected:?}\ncounted {:?}",
+                frame.len(),
+                Frame(frame[..frame.len().min(80)].to_vec()),
+                stand.counted()
+            )
         })?;
     }
     ensure!(!expected.is_empty());

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use ollama_guard::class::Class;
+use tests::packet::Packet;
 use tests::stand::{Loaded, Stand, Way};
 use tests::{require, requires};
 
@@ -83,18 +84,18 @@ fn matrix(policy: &str) -> Result<()> {
         for class in [Class::Guarded, Class::Container, Class::Trusted] {
             let mut loaded = stand.load(policy, class)?;
             for packet in packets() {
-                meet(&mut loaded, &packet.bytes()).with_context(|| format!("{class} interface, {packet:?}"))?;
+                meet(&mut loaded, &packet).with_context(|| format!("{class} interface, {packet:?}"))?;
             }
         }
         Ok(())
     })
 }
 
-/// One frame by every way: the verdict and every counter must be as the model says.
-fn meet(loaded: &mut Loaded, frame: &[u8]) -> Result<()> {
+/// One packet by every way: the verdict and every counter must follow from what is true of it.
+fn meet(loaded: &mut Loaded, packet: &Packet) -> Result<()> {
     for way in Way::ALL {
-        let told = loaded.meet(way, frame)?;
-        let expected = loaded.model.expects(way, frame);
+        let told = loaded.meet(way, &packet.bytes())?;
+        let expected = loaded.model.expects_of(way, packet);
         anyhow::ensure!(told == expected, "{way:?}: expected {expected:?}, got {told:?}");
     }
     Ok(())
