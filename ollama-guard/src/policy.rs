@@ -13,8 +13,8 @@ use std::path::PathBuf;
 
 pub use allow::{Allow, PRIVATE_SOURCES};
 pub use interface::{InterfaceName, InvalidName, NamePattern};
-pub use service::{InvalidService, MAX_SERVICES, Protocol, Service, ServiceName};
 use serde::{Deserialize, Serialize};
+pub use service::{InvalidService, MAX_SERVICES, Protocol, Service, ServiceName};
 
 /// Everything the guard enforces. Built by [`crate::config`]; serialised into the pinned policy map so that
 /// `status` knows what is in force while no daemon runs.
@@ -119,6 +119,8 @@ pub enum Attach {
     XdpGeneric,
     /// TCX, or clsact on kernels before 6.6.
     Tc,
+    /// Clsact, on whatever kernel.
+    Clsact,
 }
 
 /// The default hook and the exceptions by interface name.
