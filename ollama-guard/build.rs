@@ -20,7 +20,10 @@ fn main() -> ExitCode {
     match build() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("cargo::error={error}");
+            // One directive a line.
+            for line in error.to_string().lines() {
+                println!("cargo::error={line}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -32,7 +35,7 @@ fn build() -> Result<(), Box<dyn Error>> {
     rerun_on_change(workspace);
 
     let out = PathBuf::from(variable("OUT_DIR")?);
-    let toolchain = Toolchain::find()?;
+    let toolchain = Toolchain::find().map_err(|missing| format!("{missing}\n`cargo xtask setup` installs it"))?;
     let build = KernelBuild {
         workspace,
         target_dir: &out.join("bpf"),

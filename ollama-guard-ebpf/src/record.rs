@@ -5,9 +5,7 @@ use core::ptr::addr_of_mut;
 
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::maps::LruHashMap;
-use ollama_guard_common::abi::{
-    Counter, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, LastDrop, SourceCounters, SourceKey,
-};
+use ollama_guard_common::abi::{Counter, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, LastDrop, SourceCounters, SourceKey};
 use ollama_guard_common::{Decision, Fate, Verdict};
 
 use crate::maps::{CLIENTS, GATE, INTERFACES, STRANGERS};

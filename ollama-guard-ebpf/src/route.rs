@@ -41,12 +41,7 @@ impl Route {
         }
         // SAFETY: the kernel reads and writes within the structure, whose size it is told.
         let result = unsafe {
-            fib_lookup(
-                self.context,
-                core::ptr::addr_of_mut!(query).cast(),
-                size_of::<bpf_fib_lookup>() as i32,
-                0,
-            )
+            fib_lookup(self.context, core::ptr::addr_of_mut!(query).cast(), size_of::<bpf_fib_lookup>() as i32, 0)
         };
         !matches!(result, SUCCESS | NO_NEIGHBOUR | FRAGMENTATION_NEEDED)
     }

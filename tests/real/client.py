@@ -1,13 +1,14 @@
 """A user of Ollama on another machine, with the official client library.
 
 Usage: client.py HOST list                    the models, one a line
-       client.py HOST generate MODEL SECONDS  streams generations for that long: one line per token, at once
+       client.py HOST generate MODEL          streams generations until SIGTERM: one line per token, at once
 
 Fails if the server cannot be reached, if a stream breaks off, or if nothing arrives for five seconds.
 """
 
+import signal
 import sys
-import time
+import threading
 
 import ollama
 
@@ -20,10 +21,11 @@ def names(client: ollama.Client) -> None:
         print(model.model, flush=True)
 
 
-def generate(client: ollama.Client, model: str, seconds: float) -> None:
+def generate(client: ollama.Client, model: str) -> None:
     """Prints each token's length as it arrives, and `done` after a last generation that ended in order."""
-    end = time.monotonic() + seconds
-    while True:
+    told_to_end = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told_to_end.set())
+    while not told_to_end.is_set():
         finished = False
         # One thread: several wait for each other by spinning, which on a busy machine takes ten times as long.
         options = {"num_predict": 400, "num_ctx": 2048, "num_thread": 1}
@@ -32,8 +34,6 @@ def generate(client: ollama.Client, model: str, seconds: float) -> None:
             finished = part.done
         if not finished:
             sys.exit("the stream ended before the generation did")
-        if time.monotonic() >= end:
-            break
     print("done", flush=True)
 
 
@@ -44,8 +44,8 @@ def main() -> None:
     if command == "list":
         names(client)
     else:
-        model, seconds = arguments
-        generate(client, model, float(seconds))
+        (model,) = arguments
+        generate(client, model)
 
 
 if __name__ == "__main__":

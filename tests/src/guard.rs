@@ -16,8 +16,9 @@ use crate::netns::Netns;
 use crate::process::Process;
 use crate::wait;
 
-/// How long the guard may take to enforce, on a machine that runs everything else at the same time.
-const START: Duration = Duration::from_secs(10);
+/// How long the guard may take to enforce, on a machine that runs everything else at the same time: creating and
+/// removing network namespaces elsewhere holds locks that attaching needs.
+const START: Duration = Duration::from_secs(30);
 
 /// The program under test: `OLLAMA_GUARD_BIN`, else the one that was built beside this test.
 pub fn binary() -> PathBuf {
@@ -86,7 +87,9 @@ impl<'a> Guard<'a> {
         let mut ended = false;
         let waited = wait::until("ollama-guard status to say that it enforces", START, || {
             ended = !self.process.as_mut().is_some_and(Process::is_running);
-            ended || self.command(&["status", "--quiet"]).is_ok_and(|output| output.status.success())
+            // The log first: asking the program again and again would take the time it needs.
+            let said = self.log().contains(" enforcing ");
+            ended || said && self.command(&["status", "--quiet"]).is_ok_and(|output| output.status.success())
         });
         if let Err(error) = waited {
             let status = self.command(&["status"])?;

@@ -77,6 +77,11 @@ pub fn find_tool(name: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
+/// `WireGuard` tunnels can be made here, by the userspace implementation.
+pub fn wireguard() -> Result<(), String> {
+    tool("wireguard-go").and(tool("wg")).and(file("/dev/net/tun"))
+}
+
 /// The kernel has this file, as `/dev/net/tun`.
 pub fn file(path: &str) -> Result<(), String> {
     if Path::new(path).exists() { Ok(()) } else { Err(format!("needs {path}")) }

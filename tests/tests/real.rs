@@ -2,7 +2,6 @@
 //! not notice the guard.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use anyhow::Result;
 use tests::guard::Guard;
@@ -12,9 +11,6 @@ use tests::{real, require, requires};
 
 /// The configuration of somebody who wrote none.
 const DEFAULT: &str = "";
-
-/// How long a stream goes on while something is done to the host.
-const MEANWHILE: Duration = Duration::from_secs(6);
 
 /// Without a guard everybody reaches Ollama: what is silent later, is so because of the guard.
 fn falls_to_strangers(real: &RealWorld) -> Result<()> {
@@ -54,7 +50,7 @@ fn nmap(real: &RealWorld, address: IpAddr) -> Result<String> {
 fn serves_the_tailnet(real: &RealWorld, host: &Node) -> Result<()> {
     for address in host.addresses.both() {
         assert_eq!(real.ollama.list(&real.laptop.ns, address)?, [format!("{MODEL}:latest")]);
-        let tokens = real.ollama.stream(&real.laptop.ns, address, Duration::ZERO)?.finish()?;
+        let tokens = real.ollama.stream(&real.laptop.ns, address)?.finish()?;
         assert!(tokens > 1, "{tokens} tokens by {address}: not a stream");
     }
     Ok(())
@@ -115,7 +111,7 @@ fn a_stream_over_the_tailnet_survives_the_guards_start_reload_death_and_return()
     require!(real::requirements(), requires::guard(), requires::bpffs(), requires::tool("nmap"));
     let real = RealWorld::new()?;
     let host = real.join()?;
-    let mut stream = real.ollama.stream(&real.laptop.ns, host.addresses.v4.into(), MEANWHILE)?;
+    let mut stream = real.ollama.stream(&real.laptop.ns, host.addresses.v4.into())?;
     stream.flows()?;
 
     let mut guard = Guard::start(&real.world.guard, DEFAULT)?;

@@ -49,7 +49,8 @@ pub(crate) fn test_needs() {
 /// Builds a cargo tool from source.
 pub(crate) fn cargo_install(name: &str, version: &str) -> Result<()> {
     let mut cargo = sh::cargo("install");
-    cargo.args(["--locked", "--version", version, name]);
+    // --force: cargo may remember an installation whose program is gone.
+    cargo.args(["--locked", "--force", "--version", version, name]);
     // Without network: seconds, not minutes.
     cargo.env("CARGO_NET_RETRY", "1").env("CARGO_HTTP_TIMEOUT", "10");
     sh::run(&mut cargo)

@@ -14,9 +14,6 @@ use std::{
     process::Command,
 };
 
-/// Says how to get what [`Toolchain::find`] lacks.
-const ADVICE: &str = "run `cargo xtask setup`, which installs it";
-
 /// A compiler and a linker that together can build the kernel programs.
 #[derive(Debug)]
 pub(crate) struct Toolchain {
@@ -39,13 +36,13 @@ pub(crate) struct Rustc {
     pub(crate) llvm: PathBuf,
 }
 
-/// What is missing, in words a person can act on.
+/// What is missing; the caller adds that `cargo xtask setup` installs it.
 #[derive(Debug)]
 pub(crate) struct Missing(String);
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot build the kernel programs: {}; {ADVICE}", self.0)
+        write!(f, "cannot build the kernel programs: {}", self.0)
     }
 }
 
@@ -56,7 +53,7 @@ impl Toolchain {
     pub(crate) fn find() -> Result<Self, Missing> {
         let (rustc, linker) = match (find_rustc(), find_linker()) {
             (Ok(rustc), Ok(linker)) => (rustc, linker),
-            (Err(a), Err(b)) => return Err(Missing(format!("{}; and {}", a.0, b.0))),
+            (Err(rustc), Err(linker)) => return Err(Missing(format!("{}; {}", linker.0, rustc.0))),
             (Err(missing), _) | (_, Err(missing)) => return Err(missing),
         };
         // A distribution's own cargo may be too old for this workspace, so only a rustup toolchain's is preferred.
@@ -73,11 +70,11 @@ pub(crate) fn find_rustc() -> Result<Rustc, Missing> {
     for path in rustc_candidates() {
         match inspect(&path) {
             Ok(rustc) => return Ok(rustc),
-            Err(why) => rejected.push(format!("{} {why}", path.display())),
+            Err(why) => rejected.push(format!("\n  {} {why}", path.display())),
         }
     }
-    let seen = if rejected.is_empty() { "no rustc was found".into() } else { rejected.join(", ") };
-    Err(Missing(format!("no Rust compiler with its library source ({seen})")))
+    let seen = if rejected.is_empty() { "\n  there is no rustc at all".into() } else { rejected.concat() };
+    Err(Missing(format!("no Rust compiler with its library source (the component rust-src):{seen}")))
 }
 
 /// bpf-linker from `PATH` or cargo's bin folder: 0.10 first, which needs no LLVM of its own; a later one if that is
@@ -108,7 +105,9 @@ fn rustc_candidates() -> Vec<PathBuf> {
     let dirs = active.into_iter().chain(toolchains.into_iter().rev()).chain(search_path()).chain(["/usr/bin".into()]);
     // Where `rustup` lies, `rustc` is only its proxy: what it starts is in the list already.
     for path in dirs.filter(|dir| !dir.join("rustup").is_file()).map(|dir| dir.join("rustc")) {
-        if path.is_file() && !candidates.contains(&path) {
+        // /bin and /usr/bin are one folder on most systems.
+        let known = |known: &PathBuf| known.canonicalize().ok() == path.canonicalize().ok();
+        if path.is_file() && !candidates.iter().any(known) {
             candidates.push(path);
         }
     }

@@ -36,9 +36,8 @@ pub(super) fn status(file: Option<&Path>, args: &StatusArgs) -> anyhow::Result<E
             (_, true, None) => print_json(&json::Status::from(&snapshot), Document::Pretty)?,
             (_, true, Some(_)) => print_json(&json::Status::from(&snapshot), Document::Line)?,
             (_, false, watch) => {
-                let earlier = earlier
-                    .as_ref()
-                    .map(|(snapshot, at)| Earlier { snapshot, elapsed: taken.duration_since(*at) });
+                let earlier =
+                    earlier.as_ref().map(|(snapshot, at)| Earlier { snapshot, elapsed: taken.duration_since(*at) });
                 let mut screen = String::new();
                 if watch.is_some() && std::io::stdout().is_terminal() {
                     screen.push_str(REDRAW);

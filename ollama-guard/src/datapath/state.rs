@@ -89,4 +89,3 @@ fn digest(text: &[u8]) -> u64 {
     text.hash(&mut hasher);
     hasher.finish()
 }
-

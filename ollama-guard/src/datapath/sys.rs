@@ -32,9 +32,7 @@ const LINK_TYPE_TCX: u32 = 11;
 /// Pointers in `attributes` are valid for what `command` reads and writes through them.
 pub(super) unsafe fn bpf<A: IntoBytes + Immutable>(command: i64, attributes: &mut A) -> io::Result<RawFd> {
     // SAFETY: the kernel reads and writes size_of::<A>() bytes of attributes; the rest is the caller's promise.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>())
-    };
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(RawFd::try_from(result).unwrap_or_default()) }
 }
 

@@ -106,11 +106,7 @@ impl KernelRules {
 
 /// Every source that some `[[allow]]` names for this interface, with the union of the services of all entries that
 /// contain it: a longest-prefix match finds one entry only.
-fn allowed_sources(
-    policy: &Policy,
-    services: &ServiceTable,
-    interface: &InterfaceName,
-) -> BTreeMap<IpNet, ServiceSet> {
+fn allowed_sources(policy: &Policy, services: &ServiceTable, interface: &InterfaceName) -> BTreeMap<IpNet, ServiceSet> {
     let mut sources: BTreeMap<IpNet, ServiceSet> = BTreeMap::new();
     for allow in &policy.allow {
         if allow.interface.as_ref().is_some_and(|only| only != interface) {

@@ -27,8 +27,7 @@ impl ServiceTable {
             }
             let wanted = |name: &ServiceName| policy.services.iter().any(|service| service.name == *name);
             let unused = names.iter().position(Option::is_none);
-            let Some(slot) = unused.or_else(|| names.iter().position(|name| !name.as_ref().is_some_and(wanted)))
-            else {
+            let Some(slot) = unused.or_else(|| names.iter().position(|name| !name.as_ref().is_some_and(wanted))) else {
                 continue; // a policy holds no more services than there are indices
             };
             if names[slot].replace(service.name.clone()).is_some() {

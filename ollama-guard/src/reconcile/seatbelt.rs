@@ -86,7 +86,10 @@ impl Keeper {
         Ok(match seatbelt.repair()? {
             Repair::Intact => Outcome::default(),
             Repair::Repaired(differences) => {
-                warn!("the table inet {TABLE} was changed by another program and is repaired: {}", differences.join("; "));
+                warn!(
+                    "the table inet {TABLE} was changed by another program and is repaired: {}",
+                    differences.join("; ")
+                );
                 Outcome { changed: true, ..Outcome::default() }
             }
             Repair::Deferred(differences, retry) => {

@@ -73,12 +73,7 @@ pub(super) fn reconcile(
     Ok(outcome)
 }
 
-fn target<'a>(
-    link: &'a Link,
-    rules: &'a KernelRules,
-    choice: &'a Choice,
-    attachments: &'a [Attachment],
-) -> Target<'a> {
+fn target<'a>(link: &'a Link, rules: &'a KernelRules, choice: &'a Choice, attachments: &'a [Attachment]) -> Target<'a> {
     let current = attachments.iter().find(|attachment| attachment.interface == link.index);
     let native = |attached: &Attachment| {
         link.xdp.iter().any(|xdp| xdp.mode == XdpMode::Native && xdp.program_id == attached.program)

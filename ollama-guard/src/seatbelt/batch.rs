@@ -152,4 +152,3 @@ impl<'a> Plan<'a> {
 
 /// How a refusal names the table itself.
 pub(super) const TABLE_STEP: &str = "the table";
-

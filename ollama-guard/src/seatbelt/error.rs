@@ -40,7 +40,10 @@ impl fmt::Display for SeatbeltError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(why) => {
-                write!(f, "nftables is not available ({why}): load the kernel module nf_tables, or set `seatbelt = false`")
+                write!(
+                    f,
+                    "nftables is not available ({why}): load the kernel module nf_tables, or set `seatbelt = false`"
+                )
             }
             Self::Forbidden => {
                 write!(f, "no permission to change nftables: run as root or with the capability CAP_NET_ADMIN")

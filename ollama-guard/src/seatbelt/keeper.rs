@@ -55,6 +55,11 @@ impl Seatbelt {
         })
     }
 
+    /// Does without the table flags that keep others out, as on kernels before 6.9.
+    pub fn unprotect(&mut self) {
+        self.protects = false;
+    }
+
     /// Puts the ruleset into the kernel in one batch, all or nothing, and reads it back. An existing table is adopted:
     /// its counters live on, its sets and chains are rewritten where they differ.
     pub fn apply(&mut self, ruleset: &Ruleset) -> Result<(), SeatbeltError> {

@@ -62,7 +62,9 @@ macro_rules! structure {
     };
 }
 
-use sys::{nftnl_chain_alloc, nftnl_obj_alloc, nftnl_rule_alloc, nftnl_set_alloc, nftnl_set_elem_alloc, nftnl_table_alloc};
+use sys::{
+    nftnl_chain_alloc, nftnl_obj_alloc, nftnl_rule_alloc, nftnl_set_alloc, nftnl_set_elem_alloc, nftnl_table_alloc,
+};
 
 /// An expression is allocated by its name, in [`expression`].
 unsafe fn nftnl_expr_unnamed() -> *mut sys::nftnl_expr {
@@ -70,31 +72,66 @@ unsafe fn nftnl_expr_unnamed() -> *mut sys::nftnl_expr {
 }
 
 structure!(
-    nftnl_table, nftnl_table_alloc, nftnl_table_free, nftnl_table_is_set, nftnl_table_set_data, nftnl_table_get_data,
+    nftnl_table,
+    nftnl_table_alloc,
+    nftnl_table_free,
+    nftnl_table_is_set,
+    nftnl_table_set_data,
+    nftnl_table_get_data,
     [NFTNL_TABLE_NAME]
 );
 structure!(
-    nftnl_chain, nftnl_chain_alloc, nftnl_chain_free, nftnl_chain_is_set, nftnl_chain_set_data, nftnl_chain_get_data,
+    nftnl_chain,
+    nftnl_chain_alloc,
+    nftnl_chain_free,
+    nftnl_chain_is_set,
+    nftnl_chain_set_data,
+    nftnl_chain_get_data,
     [NFTNL_CHAIN_NAME, NFTNL_CHAIN_TABLE, NFTNL_CHAIN_TYPE]
 );
 structure!(
-    nftnl_rule, nftnl_rule_alloc, nftnl_rule_free, nftnl_rule_is_set, nftnl_rule_set_data, nftnl_rule_get_data,
+    nftnl_rule,
+    nftnl_rule_alloc,
+    nftnl_rule_free,
+    nftnl_rule_is_set,
+    nftnl_rule_set_data,
+    nftnl_rule_get_data,
     [NFTNL_RULE_TABLE, NFTNL_RULE_CHAIN]
 );
 structure!(
-    nftnl_set, nftnl_set_alloc, nftnl_set_free, nftnl_set_is_set, nftnl_set_set_data, nftnl_set_get_data,
+    nftnl_set,
+    nftnl_set_alloc,
+    nftnl_set_free,
+    nftnl_set_is_set,
+    nftnl_set_set_data,
+    nftnl_set_get_data,
     [NFTNL_SET_TABLE, NFTNL_SET_NAME]
 );
 structure!(
-    nftnl_set_elem, nftnl_set_elem_alloc, nftnl_set_elem_free, nftnl_set_elem_is_set, nftnl_set_elem_set,
-    nftnl_set_elem_get, []
+    nftnl_set_elem,
+    nftnl_set_elem_alloc,
+    nftnl_set_elem_free,
+    nftnl_set_elem_is_set,
+    nftnl_set_elem_set,
+    nftnl_set_elem_get,
+    []
 );
 structure!(
-    nftnl_obj, nftnl_obj_alloc, nftnl_obj_free, nftnl_obj_is_set, nftnl_obj_set_data, nftnl_obj_get_data,
+    nftnl_obj,
+    nftnl_obj_alloc,
+    nftnl_obj_free,
+    nftnl_obj_is_set,
+    nftnl_obj_set_data,
+    nftnl_obj_get_data,
     [NFTNL_OBJ_TABLE, NFTNL_OBJ_NAME]
 );
 structure!(
-    nftnl_expr, nftnl_expr_unnamed, nftnl_expr_free, nftnl_expr_is_set, nftnl_expr_set, nftnl_expr_get,
+    nftnl_expr,
+    nftnl_expr_unnamed,
+    nftnl_expr_free,
+    nftnl_expr_is_set,
+    nftnl_expr_set,
+    nftnl_expr_get,
     [NFTNL_EXPR_NAME]
 );
 
@@ -256,9 +293,7 @@ pub(super) fn read(kind: Kind, message: &[u8]) -> Option<Object> {
             parsed(unsafe { sys::nftnl_table_nlmsg_parse(header, table.0.as_ptr()) })?;
             // SAFETY: live until the end of this block.
             Some(unsafe {
-                collect(table.0.as_ptr(), kind, [
-                    sys::NFTNL_TABLE_NAME, sys::NFTNL_TABLE_FLAGS, sys::NFTNL_TABLE_OWNER,
-                ])
+                collect(table.0.as_ptr(), kind, [sys::NFTNL_TABLE_NAME, sys::NFTNL_TABLE_FLAGS, sys::NFTNL_TABLE_OWNER])
             })
         }
         Kind::Chain => {
@@ -267,10 +302,18 @@ pub(super) fn read(kind: Kind, message: &[u8]) -> Option<Object> {
             parsed(unsafe { sys::nftnl_chain_nlmsg_parse(header, chain.0.as_ptr()) })?;
             // SAFETY: live until the end of this block.
             Some(unsafe {
-                collect(chain.0.as_ptr(), kind, [
-                    sys::NFTNL_CHAIN_NAME, sys::NFTNL_CHAIN_TABLE, sys::NFTNL_CHAIN_HOOKNUM, sys::NFTNL_CHAIN_PRIO,
-                    sys::NFTNL_CHAIN_POLICY, sys::NFTNL_CHAIN_TYPE,
-                ])
+                collect(
+                    chain.0.as_ptr(),
+                    kind,
+                    [
+                        sys::NFTNL_CHAIN_NAME,
+                        sys::NFTNL_CHAIN_TABLE,
+                        sys::NFTNL_CHAIN_HOOKNUM,
+                        sys::NFTNL_CHAIN_PRIO,
+                        sys::NFTNL_CHAIN_POLICY,
+                        sys::NFTNL_CHAIN_TYPE,
+                    ],
+                )
             })
         }
         Kind::Rule => {
@@ -279,9 +322,7 @@ pub(super) fn read(kind: Kind, message: &[u8]) -> Option<Object> {
             parsed(unsafe { sys::nftnl_rule_nlmsg_parse(header, rule.0.as_ptr()) })?;
             // SAFETY: live until the end of this block.
             let object = unsafe {
-                collect(rule.0.as_ptr(), kind, [
-                    sys::NFTNL_RULE_TABLE, sys::NFTNL_RULE_CHAIN, sys::NFTNL_RULE_USERDATA,
-                ])
+                collect(rule.0.as_ptr(), kind, [sys::NFTNL_RULE_TABLE, sys::NFTNL_RULE_CHAIN, sys::NFTNL_RULE_USERDATA])
             };
             let mut inside: Vec<Object> = Vec::new();
             // SAFETY: `each_expression` is called while the rule lives, with `inside` as its data.
@@ -296,11 +337,21 @@ pub(super) fn read(kind: Kind, message: &[u8]) -> Option<Object> {
             parsed(unsafe { sys::nftnl_set_nlmsg_parse(header, set.0.as_ptr()) })?;
             // SAFETY: live until the end of this block.
             Some(unsafe {
-                collect(set.0.as_ptr(), kind, [
-                    sys::NFTNL_SET_TABLE, sys::NFTNL_SET_NAME, sys::NFTNL_SET_FLAGS, sys::NFTNL_SET_KEY_TYPE,
-                    sys::NFTNL_SET_KEY_LEN, sys::NFTNL_SET_DESC_SIZE, sys::NFTNL_SET_DATA_TYPE,
-                    sys::NFTNL_SET_OBJ_TYPE, sys::NFTNL_SET_TIMEOUT,
-                ])
+                collect(
+                    set.0.as_ptr(),
+                    kind,
+                    [
+                        sys::NFTNL_SET_TABLE,
+                        sys::NFTNL_SET_NAME,
+                        sys::NFTNL_SET_FLAGS,
+                        sys::NFTNL_SET_KEY_TYPE,
+                        sys::NFTNL_SET_KEY_LEN,
+                        sys::NFTNL_SET_DESC_SIZE,
+                        sys::NFTNL_SET_DATA_TYPE,
+                        sys::NFTNL_SET_OBJ_TYPE,
+                        sys::NFTNL_SET_TIMEOUT,
+                    ],
+                )
             })
         }
         Kind::Element => {
@@ -308,8 +359,7 @@ pub(super) fn read(kind: Kind, message: &[u8]) -> Option<Object> {
             // SAFETY: as above.
             parsed(unsafe { sys::nftnl_set_elems_nlmsg_parse(header, set.0.as_ptr()) })?;
             // SAFETY: live until the end of this block.
-            let object =
-                unsafe { collect(set.0.as_ptr(), kind, [sys::NFTNL_SET_TABLE, sys::NFTNL_SET_NAME]) };
+            let object = unsafe { collect(set.0.as_ptr(), kind, [sys::NFTNL_SET_TABLE, sys::NFTNL_SET_NAME]) };
             let mut inside: Vec<Object> = Vec::new();
             // SAFETY: `each_element` is called while the set lives, with `inside` as its data.
             unsafe {
@@ -323,10 +373,17 @@ pub(super) fn read(kind: Kind, message: &[u8]) -> Option<Object> {
             parsed(unsafe { sys::nftnl_obj_nlmsg_parse(header, counter.0.as_ptr()) })?;
             // SAFETY: live until the end of this block.
             Some(unsafe {
-                collect(counter.0.as_ptr(), kind, [
-                    sys::NFTNL_OBJ_TABLE, sys::NFTNL_OBJ_NAME, sys::NFTNL_OBJ_TYPE, sys::NFTNL_OBJ_CTR_PKTS,
-                    sys::NFTNL_OBJ_CTR_BYTES,
-                ])
+                collect(
+                    counter.0.as_ptr(),
+                    kind,
+                    [
+                        sys::NFTNL_OBJ_TABLE,
+                        sys::NFTNL_OBJ_NAME,
+                        sys::NFTNL_OBJ_TYPE,
+                        sys::NFTNL_OBJ_CTR_PKTS,
+                        sys::NFTNL_OBJ_CTR_BYTES,
+                    ],
+                )
             })
         }
         Kind::Expression => None,
@@ -414,9 +471,8 @@ unsafe impl nftnl::NlMsg for Message {
     unsafe fn write(&self, buffer: *mut c_void, sequence: u32, _: nftnl::MsgType) {
         let family = u16::try_from(libc::NFPROTO_INET).expect("a protocol family is a byte");
         // SAFETY: the caller vouches for the buffer.
-        let header = unsafe {
-            sys::nftnl_nlmsg_build_hdr(buffer.cast::<c_char>(), self.command, family, self.flags, sequence)
-        };
+        let header =
+            unsafe { sys::nftnl_nlmsg_build_hdr(buffer.cast::<c_char>(), self.command, family, self.flags, sequence) };
         // SAFETY: the header was written just now, the rest of the buffer is free.
         unsafe { write(&self.object, header) };
     }

@@ -11,8 +11,6 @@ mod evaluate;
 mod interval;
 mod lower;
 mod set;
-#[cfg(test)]
-mod tests;
 
 pub use evaluate::{AddressType, PacketFacts, Transport};
 pub use lower::{Derived, Surroundings, lower};
@@ -112,9 +110,7 @@ impl CounterName {
         for hook in Hook::ALL {
             all.extend([Self::Trusted(hook), Self::Container(hook), Self::Allowed(hook)]);
             for observed in [false, true] {
-                all.extend(
-                    [Why::Untrusted, Why::Hidden].map(|why| Self::Refused(Refused { hook, why, observed })),
-                );
+                all.extend([Why::Untrusted, Why::Hidden].map(|why| Self::Refused(Refused { hook, why, observed })));
             }
         }
         all

@@ -49,11 +49,7 @@ pub fn read_status(table: &str, wanted: &Ruleset) -> Result<SeatbeltStatus, Seat
     read(&mut Transport::open()?, table, wanted)
 }
 
-pub(super) fn read(
-    transport: &mut Transport,
-    table: &str,
-    wanted: &Ruleset,
-) -> Result<SeatbeltStatus, SeatbeltError> {
+pub(super) fn read(transport: &mut Transport, table: &str, wanted: &Ruleset) -> Result<SeatbeltStatus, SeatbeltError> {
     Ok(SeatbeltStatus::of(readback::read(transport, table)?.as_ref(), wanted))
 }
 

@@ -38,6 +38,9 @@ pub(super) struct Transport {
 /// a table's owner lives as long as the last copy of its socket.
 pub(super) struct Netlink(Socket);
 
+// SAFETY: the structure behind `Socket`'s pointer is ours alone, and libmnl keeps nothing by thread (`src/socket.c`).
+unsafe impl Send for Netlink {}
+
 impl AsRawFd for Netlink {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
@@ -126,7 +129,12 @@ impl Transport {
     }
 
     /// All objects of a kind; `None` stands for one that libnftnl cannot read.
-    pub(super) fn dump(&mut self, command: i32, kind: Kind, about: &Object) -> Result<Vec<Option<Object>>, SeatbeltError> {
+    pub(super) fn dump(
+        &mut self,
+        command: i32,
+        kind: Kind,
+        about: &Object,
+    ) -> Result<Vec<Option<Object>>, SeatbeltError> {
         for _ in 0..DUMP_ATTEMPTS {
             if let Some(found) = self.dump_once(command, kind, about)? {
                 return Ok(found);
@@ -173,10 +181,7 @@ impl Transport {
             errno @ (libc::EINVAL | libc::EOPNOTSUPP) => {
                 Err(SeatbeltError::Unavailable(io::Error::from_raw_os_error(errno)))
             }
-            errno => Err(SeatbeltError::Socket {
-                attempt: "reading rules",
-                why: io::Error::from_raw_os_error(errno),
-            }),
+            errno => Err(SeatbeltError::Socket { attempt: "reading rules", why: io::Error::from_raw_os_error(errno) }),
         }
     }
 

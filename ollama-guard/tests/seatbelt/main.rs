@@ -1,5 +1,10 @@
-//! The seatbelt against a real kernel: needs root and nf_tables; every test has network namespaces of its own.
-#![allow(missing_docs)]
+//! The seatbelt against the wall's decision, and against a real kernel: the latter needs root and nf_tables; every test has
+//! network namespaces of its own.
 
+mod agreement;
 mod install;
+mod monitor;
+mod packets;
+mod policies;
+mod random;
 mod support;

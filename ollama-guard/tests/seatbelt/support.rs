@@ -115,3 +115,12 @@ pub(crate) fn allow(source: &str, interface: Option<&str>, service: Option<&str>
         comment: None,
     }
 }
+
+/// Waits until it holds.
+pub(crate) fn eventually(mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "it never held");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use crate::process::Process;
 use crate::wait;
 
-/// Past the end of the time a stream was started for: the last generation, on a busy machine.
+/// For the last generation, on a busy machine.
 const LIMIT: Duration = Duration::from_mins(2);
 
 /// The official client, streaming. It fails by itself if a stream breaks off or stalls.
@@ -36,9 +36,10 @@ impl Stream {
         Ok(())
     }
 
-    /// Waits until the last generation ended in order; returns how many tokens came in all.
+    /// Lets the present generation end; returns how many tokens came in all.
     pub fn finish(mut self) -> Result<usize> {
-        let status = self.process.exited(LIMIT)?;
+        self.flows()?;
+        let status = self.process.terminate(LIMIT)?;
         ensure!(status.success(), "the client ended with {status}: {}", self.tail());
         self.process.log().lines().last().filter(|line| *line == "done").context("the client did not say done")?;
         Ok(self.tokens())

@@ -57,7 +57,7 @@ impl Ollama {
         run(&mut command(&["create", MODEL, "-f", utf8(&recipe)?], "127.0.0.1")?)?;
 
         let ollama = Self { process, parts: parts.clone(), _home: home };
-        ollama.stream(ns, Ipv4Addr::LOCALHOST.into(), Duration::ZERO)?.finish()?;
+        ollama.stream(ns, Ipv4Addr::LOCALHOST.into())?.finish()?;
         Ok(ollama)
     }
 
@@ -68,11 +68,10 @@ impl Ollama {
         Ok(printed.lines().map(str::to_owned).collect())
     }
 
-    /// Starts to stream generations from another namespace, by the official client, for so long.
-    pub fn stream(&self, from: &Netns, address: std::net::IpAddr, time: Duration) -> Result<Stream> {
+    /// Starts to stream generations from another namespace, by the official client, until they are told to finish.
+    pub fn stream(&self, from: &Netns, address: std::net::IpAddr) -> Result<Stream> {
         let (python, script, host) = (self.parts.python(), script("client.py"), url(address));
-        let seconds = time.as_secs_f64().to_string();
-        let arguments = [utf8(&script)?, &host, "generate", MODEL, &seconds];
+        let arguments = [utf8(&script)?, &host, "generate", MODEL];
         Ok(Stream::new(from.spawn(utf8(&python)?, &arguments)?))
     }
 }

@@ -36,9 +36,8 @@ fn state(status: SeatbeltStatus, elided: bool) -> SeatbeltState {
 /// What prerouting drops on an interface with a program should have been dropped there.
 fn bypasses(snapshot: &Snapshot, status: &SeatbeltStatus) -> Vec<Problem> {
     let Some(dropped) = status.dropped_by_interface.get("prerouting") else { return Vec::new() };
-    let attached = snapshot.interfaces.iter().filter(|interface| {
-        matches!(interface.attachment, Attachment::Attached { .. })
-    });
+    let attached =
+        snapshot.interfaces.iter().filter(|interface| matches!(interface.attachment, Attachment::Attached { .. }));
     let caught = attached.filter_map(|interface| Some((interface, dropped.get(&interface.name)?.packets)));
     caught
         .filter(|(_, packets)| *packets > 0)

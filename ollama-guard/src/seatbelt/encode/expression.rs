@@ -102,9 +102,9 @@ fn verdict(verdict: &Verdict) -> Option<Object> {
         Verdict::Continue => return None,
         Verdict::Accept => immediate.with(sys::NFTNL_EXPR_IMM_VERDICT, libc::NF_ACCEPT),
         Verdict::Drop => immediate.with(sys::NFTNL_EXPR_IMM_VERDICT, libc::NF_DROP),
-        Verdict::Goto(chain) => immediate
-            .with(sys::NFTNL_EXPR_IMM_VERDICT, GOTO)
-            .with(sys::NFTNL_EXPR_IMM_CHAIN, chain.as_str()),
+        Verdict::Goto(chain) => {
+            immediate.with(sys::NFTNL_EXPR_IMM_VERDICT, GOTO).with(sys::NFTNL_EXPR_IMM_CHAIN, chain.as_str())
+        }
     })
 }
 
@@ -192,8 +192,7 @@ fn destination_type() -> Object {
 
 fn count_in(set: &str) -> Object {
     const UPDATE: u32 = 1;
-    let counter =
-        expression("counter").with(sys::NFTNL_EXPR_CTR_PACKETS, 0u64).with(sys::NFTNL_EXPR_CTR_BYTES, 0u64);
+    let counter = expression("counter").with(sys::NFTNL_EXPR_CTR_PACKETS, 0u64).with(sys::NFTNL_EXPR_CTR_BYTES, 0u64);
     expression("dynset")
         .with(sys::NFTNL_EXPR_DYNSET_SREG_KEY, REGISTER_1)
         .with(sys::NFTNL_EXPR_DYNSET_OP, UPDATE)

@@ -81,7 +81,10 @@ fn chains(held: &Held, wanted: &Ruleset, found: &mut Vec<Difference>) {
         let rules = &held.rules[&chain.name];
         let expected = chain.rules.iter().map(|rule| encode::rule("", &chain.name, rule));
         let same = rules.len() == chain.rules.len()
-            && rules.iter().zip(expected).all(|(held, wanted)| held.as_ref().is_some_and(|held| same_rule(held, &wanted)));
+            && rules
+                .iter()
+                .zip(expected)
+                .all(|(held, wanted)| held.as_ref().is_some_and(|held| same_rule(held, &wanted)));
         if !same {
             found.push(Difference::Rules(chain.name.clone()));
         }

@@ -106,10 +106,8 @@ impl Judge<'_> {
 
     /// Packets without a readable port that cannot reach a guarded one.
     fn harmless(self) -> Vec<Rule> {
-        let protocols: BTreeSet<Protocol> = (self.policy.services.iter())
-            .flat_map(|service| service.protocols.iter().copied())
-            .chain(self.policy.metrics.filter(|listen| !listen.ip().is_loopback()).map(|_| Protocol::Tcp))
-            .collect();
+        let protocols: BTreeSet<Protocol> =
+            (self.policy.services.iter()).flat_map(|service| service.protocols.iter().copied()).collect();
         let other = match protocols.first() {
             Some(only) if protocols.len() == 1 => Match::ProtocolIsNot(*only),
             _ => Match::ProtocolIsNeither,
@@ -126,10 +124,7 @@ impl Judge<'_> {
         let pass = |mut extra: Vec<Match>, comment: &str| {
             let mut matches = in_container(self.device).to_vec();
             matches.append(&mut extra);
-            Rule {
-                counter: Some(CounterName::Container(self.hook)),
-                ..rule(comment, matches, Verdict::Accept)
-            }
+            Rule { counter: Some(CounterName::Container(self.hook)), ..rule(comment, matches, Verdict::Accept) }
         };
         let deny = "containers do not reach this host";
         match (self.hook, self.policy.container_access) {
@@ -185,10 +180,7 @@ impl Judge<'_> {
                 count_interface: Some((self.device, names::counted(self.hook, observed))),
                 ..rule("counted by interface", vec![], Verdict::Continue)
             },
-            Rule {
-                counter: counter(Why::Untrusted),
-                ..rule("no stranger reaches a guarded port", port, verdict())
-            },
+            Rule { counter: counter(Why::Untrusted), ..rule("no stranger reaches a guarded port", port, verdict()) },
             Rule {
                 counter: counter(Why::Hidden),
                 ..rule("a port that cannot be read is taken for guarded", vec![], verdict())

@@ -118,9 +118,7 @@ impl Ruleset {
             },
             Match::ProtocolIsNot(wanted) => packet.protocol().is_some_and(|number| number != wanted.number()),
             Match::ProtocolIsNeither => packet.protocol().is_some_and(|number| number != 6 && number != 17),
-            Match::LaterFragment(family) => {
-                packet.family() == *family && packet.transport == Transport::LaterFragment
-            }
+            Match::LaterFragment(family) => packet.family() == *family && packet.transport == Transport::LaterFragment,
             Match::Source(family, set) => packet.family() == *family && self.has_address(set, packet.source),
             Match::Destination { kind, negated } => (packet.destination == *kind) != *negated,
             Match::DestinationNotIn(set) => match self.elements(set) {

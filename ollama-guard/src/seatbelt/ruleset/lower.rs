@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use super::allows::Allows;
 use super::chains::{self, names};
 use super::{AddressType, CounterName, Elements, Hook, Ruleset, Set};
+use crate::links::{Kind, Links};
+use crate::plan::class::Placements;
 use crate::policy::{InterfaceName, Policy, Protocol, ServiceName};
 
 /// What the ruleset depends on besides the policy: facts about this host's interfaces and sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// Bridges whose name matches `containers` but that have a member that is neither veth nor tap: guarded.
+    /// Interfaces whose name matches `containers` but that are no bridge, or have a member that is neither veth nor tap:
+    /// guarded.
     pub not_containers: BTreeSet<InterfaceName>,
     /// Every bridge device. With `br_netfilter` the frames inside a bridge meet the table as if they had arrived on the
     /// bridge device; on these names only what is for the host, or leaves by another interface, is judged.
@@ -19,6 +22,19 @@ pub struct Surroundings {
     pub vrf_devices: BTreeSet<InterfaceName>,
     /// Host ports behind which a userland proxy leads to a guarded port.
     pub derived: BTreeSet<Derived>,
+}
+
+impl Surroundings {
+    /// What the interfaces say; derived ports are another's business.
+    pub fn of(placements: &Placements, links: &Links) -> Self {
+        let bridges = links.iter().filter(|link| link.kind == Kind::Bridge).map(|link| link.name.clone());
+        Self {
+            not_containers: placements.refused_containers.clone(),
+            bridges: bridges.collect(),
+            vrf_devices: placements.vrf_devices.clone(),
+            derived: BTreeSet::new(),
+        }
+    }
 }
 
 /// A port that is guarded because something listens there that dials a guarded port itself.
@@ -42,12 +58,9 @@ pub fn lower(policy: &Policy, surroundings: &Surroundings) -> Ruleset {
         Set { name: names::TRUSTED.into(), elements: Elements::Names(policy.trusted.iter().cloned().collect()) },
         Set { name: names::CONTAINERS.into(), elements: Elements::Names(policy.containers.iter().cloned().collect()) },
         exact(names::NOT_CONTAINERS, &surroundings.not_containers),
-        exact(names::BRIDGES, &(&surroundings.bridges | &surroundings.not_containers)),
+        exact(names::BRIDGES, &surroundings.bridges),
         exact(names::VRF_DEVICES, &surroundings.vrf_devices),
-        Set {
-            name: names::INSIDE_BRIDGES.into(),
-            elements: Elements::Inside(&surroundings.bridges | &surroundings.not_containers),
-        },
+        Set { name: names::INSIDE_BRIDGES.into(), elements: Elements::Inside(surroundings.bridges.clone()) },
         Set {
             name: names::OWN_ADDRESSES.into(),
             elements: Elements::Addresses([AddressType::Local, AddressType::Anycast].into()),
@@ -71,14 +84,11 @@ fn exact(name: &str, interfaces: &BTreeSet<InterfaceName>) -> Set {
     Set { name: name.into(), elements: Elements::Names(patterns) }
 }
 
-/// Every guarded port: the services', the derived ones, and the metrics' own where strangers could reach it.
-pub(super) fn guarded_ports(policy: &Policy, surroundings: &Surroundings) -> BTreeSet<(Protocol, u16)> {
+/// Every guarded port: the services' and the derived ones.
+fn guarded_ports(policy: &Policy, surroundings: &Surroundings) -> BTreeSet<(Protocol, u16)> {
     let mut ports = BTreeSet::new();
     for service in &policy.services {
         ports.extend(service_ports(policy, surroundings, &service.name));
-    }
-    if let Some(listen) = policy.metrics.filter(|listen| !listen.ip().is_loopback()) {
-        ports.insert((Protocol::Tcp, listen.port()));
     }
     ports
 }

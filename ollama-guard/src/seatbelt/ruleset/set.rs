@@ -51,12 +51,16 @@ impl Elements {
     pub fn edges(&self) -> BTreeSet<Edge> {
         match self {
             Self::Names(patterns) => interval::edges(patterns.iter().map(interval::of_pattern)),
-            Self::V4(networks) => interval::edges(networks.iter().map(|network| {
-                (network.network().octets().to_vec(), network.broadcast().octets().to_vec())
-            })),
-            Self::V6(networks) => interval::edges(networks.iter().map(|network| {
-                (network.network().octets().to_vec(), network.broadcast().octets().to_vec())
-            })),
+            Self::V4(networks) => interval::edges(
+                networks
+                    .iter()
+                    .map(|network| (network.network().octets().to_vec(), network.broadcast().octets().to_vec())),
+            ),
+            Self::V6(networks) => interval::edges(
+                networks
+                    .iter()
+                    .map(|network| (network.network().octets().to_vec(), network.broadcast().octets().to_vec())),
+            ),
             Self::Inside(names) => points(names.iter().map(|name| {
                 let padded = interval::padded(name.as_str().as_bytes(), 0);
                 [padded.clone(), padded].concat()
