@@ -1,12 +1,13 @@
 //! The wall: loads, attaches and reads back the kernel programs. The only place that knows aya and `bpf(2)`.
 //!
 //! Everything that must outlive this process is pinned: shared maps, one program per distinct [`KernelRules`] and
-//! hook, one link per interface. A program's pin is named after what it enforces, so whether an interface is
+//! hook, one link per interface (where the hook has no links: a filter of our own). A program's pin is named after what it enforces, so whether an interface is
 //! guarded as the policy says is a comparison of program ids, and a restart that changes nothing touches nothing.
 //!
 //! [`KernelRules`]: crate::plan::rules::KernelRules
 
 mod attach;
+mod clsact;
 mod counters;
 mod error;
 mod map;

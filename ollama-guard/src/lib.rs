@@ -10,6 +10,7 @@ pub mod config;
 pub mod datapath;
 pub mod exit;
 pub mod links;
+mod netlink;
 pub mod observe;
 pub mod plan;
 pub mod policy;

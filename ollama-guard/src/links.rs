@@ -1,22 +1,20 @@
 //! The interfaces of the current network namespace, as the kernel describes them (rtnetlink), and the stream
 //! of their changes. Says what is there; [`crate::plan`] says what to do about it.
 
-mod attributes;
-mod error;
 mod events;
 pub mod features;
 mod kind;
 mod message;
 mod name;
-mod netlink;
 mod read;
 mod sysfs;
 
 use std::collections::BTreeMap;
 
-pub use error::LinkError;
 pub use events::LinkEvents;
 pub use kind::Kind;
+
+pub use crate::netlink::NetlinkError;
 
 use crate::policy::InterfaceName;
 

@@ -119,6 +119,8 @@ pub enum Attach {
     XdpGeneric,
     /// TCX, or clsact on kernels before 6.6.
     Tc,
+    /// Clsact, on whatever kernel.
+    Clsact,
 }
 
 /// The default hook and the exceptions by interface name.

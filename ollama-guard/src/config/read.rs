@@ -8,8 +8,13 @@ use crate::policy::{Attach, Forwarded, Mode, Policy, Profile};
 const PROFILES: [(&str, Profile); 3] = [("local", Profile::Local), ("vpn", Profile::Vpn), ("lan", Profile::Lan)];
 const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("observe", Mode::Observe)];
 const FORWARDED: [(&str, Forwarded); 2] = [("drop", Forwarded::Drop), ("pass", Forwarded::Pass)];
-pub(super) const ATTACH: [(&str, Attach); 4] =
-    [("auto", Attach::Auto), ("xdp", Attach::Xdp), ("xdp-generic", Attach::XdpGeneric), ("tc", Attach::Tc)];
+pub(super) const ATTACH: [(&str, Attach); 5] = [
+    ("auto", Attach::Auto),
+    ("xdp", Attach::Xdp),
+    ("xdp-generic", Attach::XdpGeneric),
+    ("tc", Attach::Tc),
+    ("clsact", Attach::Clsact),
+];
 
 /// Reads everything. Where a key has a fault its default stands in, so that the faults after it are found too;
 /// the caller throws such a policy away.

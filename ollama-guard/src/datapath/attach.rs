@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::clsact;
 use super::pins::{pin_error, unpin};
 use super::sys::{self, LinkHook};
 use super::{Attachment, DatapathError, Family, Point, ProgramKey, Wall};
@@ -56,7 +57,7 @@ impl Target<'_> {
         match (self.current.map(|current| current.point), hook) {
             (Some(Point::Xdp), Hook::XdpNative) => self.native,
             (Some(Point::Xdp), Hook::XdpGeneric) => !self.native,
-            (Some(Point::Tcx), Hook::Tcx) => true,
+            (Some(Point::Tcx), Hook::Tcx) | (Some(Point::Clsact), Hook::Clsact) => true,
             _ => false,
         }
     }
@@ -70,7 +71,15 @@ impl Wall {
         let mut stand_in = None;
         for &hook in target.hooks {
             match self.try_hook(target, hook, &mut stand_in) {
-                Ok((key, changed)) => return Ok(Enforced { hook, key, changed, refused }),
+                Ok((key, changed)) => {
+                    // The other kind of attachment: what this one came to replace, or a change that was cut short.
+                    if hook == Hook::Clsact {
+                        self.drop_link(target.interface)?;
+                    } else {
+                        self.drop_filter(target.interface)?;
+                    }
+                    return Ok(Enforced { hook, key, changed, refused });
+                }
                 Err(Refusal::Fatal(error)) => return Err(error),
                 Err(Refusal::Hook(reason)) => refused.push((hook, reason)),
             }
@@ -86,26 +95,29 @@ impl Wall {
         stand_in: &mut Option<OwnedFd>,
     ) -> Result<(ProgramKey, bool), Refusal> {
         let key = self.ready(target, hook)?;
-        if target.is_at(hook) {
-            let instance = &self.instances[&key];
-            if target.current.is_some_and(|current| current.program == instance.id) {
-                return Ok((key, false));
-            }
-            let link = sys::open_pin(&self.pins.link(target.interface))?;
-            sys::update_link(link.as_fd(), instance.fd.as_fd())?;
+        let (program, id) = (self.instances[&key].fd.as_fd(), self.instances[&key].id);
+        let here = target.is_at(hook);
+        if here && target.current.is_some_and(|current| current.program == id) {
+            return Ok((key, false));
+        }
+        if hook == Hook::Clsact {
+            clsact::attach(&self.pins, target.interface, program)?;
+            return Ok((key, true));
+        }
+        if here {
+            sys::update_link(sys::open_pin(&self.pins.link(target.interface))?.as_fd(), program)?;
             return Ok((key, true));
         }
         let at_xdp = target.current.is_some_and(|current| current.point == Point::Xdp);
         if at_xdp && !hook.is_tc() && stand_in.is_none() {
-            // The other XDP mode needs the hook free. A TCX link, dropped when all is done, guards meanwhile.
-            *stand_in = Some(self.link(target, Hook::Tcx, LinkHook::Tcx)?);
+            // The other XDP mode needs the hook free. Traffic control, dropped when all is done, guards meanwhile.
+            *stand_in = self.stand_in(target)?;
             unpin(&self.pins.link(target.interface))?;
         }
         let link = match hook {
             Hook::XdpNative => self.link_native(target)?,
             Hook::XdpGeneric => self.link(target, hook, LinkHook::XdpGeneric)?,
-            Hook::Tcx => self.link(target, hook, LinkHook::Tcx)?,
-            Hook::Clsact => return Err(Refusal::Hook("not supported yet".to_owned())),
+            Hook::Tcx | Hook::Clsact => self.link(target, hook, LinkHook::Tcx)?,
         };
         self.install(target, &link)?;
         Ok((key, true))
@@ -124,6 +136,21 @@ impl Wall {
     fn link(&mut self, target: &Target<'_>, hook: Hook, at: LinkHook) -> Result<OwnedFd, Refusal> {
         let key = self.ready(target, hook)?;
         Ok(sys::create_link(self.instances[&key].fd.as_fd(), target.interface, at)?)
+    }
+
+    /// A filter, which stays; made or replaced in place.
+    fn filter(&mut self, target: &Target<'_>) -> Result<(), Refusal> {
+        let key = self.ready(target, Hook::Clsact)?;
+        Ok(clsact::attach(&self.pins, target.interface, self.instances[&key].fd.as_fd())?)
+    }
+
+    /// Guards while XDP is off: a link that is attached as long as it is held or, on kernels without TCX, a filter,
+    /// which goes when the new hook has taken over.
+    fn stand_in(&mut self, target: &Target<'_>) -> Result<Option<OwnedFd>, Refusal> {
+        match self.link(target, Hook::Tcx, LinkHook::Tcx) {
+            Err(Refusal::Hook(_)) => self.filter(target).map(|()| None),
+            link => link.map(Some),
+        }
     }
 
     /// Attaches in the driver, unless that changes anything else about the device.
@@ -158,7 +185,7 @@ enum Refusal {
 impl From<DatapathError> for Refusal {
     fn from(error: DatapathError) -> Self {
         match error {
-            DatapathError::Load { .. } => Self::Hook(error.to_string()),
+            DatapathError::Load { .. } | DatapathError::Netlink(_) => Self::Hook(error.to_string()),
             error => Self::Fatal(error),
         }
     }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::netlink::NetlinkError;
+
 /// An error of the wall.
 #[derive(Debug, Error)]
 pub enum DatapathError {
@@ -56,6 +58,9 @@ pub enum DatapathError {
         /// Hook by hook.
         reasons: String,
     },
+    /// Traffic control could not be read or changed.
+    #[error(transparent)]
+    Netlink(NetlinkError),
     /// A map could not be read or written.
     #[error("cannot {action} the map \"{map}\": {source}")]
     Map {
@@ -66,6 +71,12 @@ pub enum DatapathError {
         /// Why not.
         source: io::Error,
     },
+}
+
+impl From<NetlinkError> for DatapathError {
+    fn from(error: NetlinkError) -> Self {
+        if error.raw_os_error() == Some(libc::EPERM) { Self::NotPermitted } else { Self::Netlink(error) }
+    }
 }
 
 impl DatapathError {

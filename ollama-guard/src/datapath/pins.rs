@@ -1,7 +1,8 @@
-//! The pin directory: `<bpf>/v<ABI>/{maps,programs,links}`.
+//! The pin directory: `<bpf>/v<ABI>/{maps,programs,links,filters}`.
 //!
 //! bpffs is world-writable on many systems, so a directory that is not ours alone is refused.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use ollama_guard_common::abi::ABI_VERSION;
 
-use super::DatapathError;
+use super::{DatapathError, clsact};
 
 /// The pin directory of this ABI version.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ impl PinDirectory {
     /// Makes what is missing of it.
     pub fn create(&self) -> Result<(), DatapathError> {
         check_file_system(&self.root)?;
-        for directory in [&self.root, &self.version, &self.maps(), &self.programs(), &self.links()] {
+        for directory in [&self.root, &self.version, &self.maps(), &self.programs(), &self.links(), &self.filters()] {
             match DirBuilder::new().mode(0o700).create(directory) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(directory)?,
@@ -82,6 +83,31 @@ impl PinDirectory {
         self.version.join("links")
     }
 
+    /// The directory of marks of interfaces with a filter, each named after the interface's index.
+    pub(super) fn filters(&self) -> PathBuf {
+        self.version.join("filters")
+    }
+
+    /// The mark of an interface that has our filter.
+    pub(super) fn filter(&self, interface: u32) -> PathBuf {
+        self.filters().join(interface.to_string())
+    }
+
+    /// The mark of an interface whose clsact qdisc we made.
+    pub(super) fn filter_qdisc(&self, interface: u32) -> PathBuf {
+        self.filter(interface).join("qdisc")
+    }
+
+    /// Interfaces that are marked as having our filter.
+    pub(super) fn filtered_interfaces(&self) -> Result<BTreeSet<u32>, DatapathError> {
+        interfaces(&self.filters())
+    }
+
+    /// Interfaces that have our link.
+    pub(super) fn linked_interfaces(&self) -> Result<BTreeSet<u32>, DatapathError> {
+        interfaces(&self.links())
+    }
+
     /// One shared map.
     pub(super) fn map(&self, name: &str) -> PathBuf {
         self.maps().join(name)
@@ -114,16 +140,28 @@ impl PinDirectory {
         fs::rename(&next, self.link(interface)).map_err(|error| pin_error("rename", &next, error))
     }
 
-    /// Removes everything, of every version. Links detach with their pins. True if there was anything.
+    /// Removes everything, of every version. Links detach with their pins, filters do not. True if there was
+    /// anything.
     pub fn remove_all(&self) -> Result<bool, DatapathError> {
         match fs::symlink_metadata(&self.root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(pin_error("look at", &self.root, error)),
             Ok(_) => check_owner(&self.root)?,
         }
+        for version in entries(&self.root)? {
+            let pins = Self { root: self.root.clone(), version: self.root.join(version) };
+            for interface in pins.filtered_interfaces()? {
+                clsact::detach(&pins, interface)?;
+            }
+        }
         fs::remove_dir_all(&self.root).map_err(|error| pin_error("remove", &self.root, error))?;
         Ok(true)
     }
+}
+
+/// The interfaces that entries of a directory are named after.
+fn interfaces(directory: &Path) -> Result<BTreeSet<u32>, DatapathError> {
+    Ok(entries(directory)?.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
 }
 
 /// The names in a directory; none if it is missing.

@@ -10,8 +10,8 @@ use super::map::Write;
 use super::pins::{entries, pin_error, unpin};
 use super::program::Instance;
 use super::shared::SharedMaps;
-use super::sys;
 use super::{DatapathError, Family, PinDirectory, ProgramKey, Reading, State, state};
+use super::{clsact, sys};
 use crate::plan::rules::KernelRules;
 
 /// A program of ours on an interface, as the kernel tells it.
@@ -25,6 +25,8 @@ pub struct Attachment {
     pub program: u32,
     /// The program's pin, if it still has one.
     pub key: Option<String>,
+    /// Filters of others that meet packets first, in words; known of clsact only.
+    pub behind: Vec<String>,
 }
 
 /// Where a program is attached.
@@ -84,7 +86,7 @@ impl Wall {
     pub fn attachments(&self) -> Result<Vec<Attachment>, DatapathError> {
         let names = self.program_names()?;
         let mut attachments = Vec::new();
-        for interface in self.pinned_interfaces()? {
+        for interface in self.pins.linked_interfaces()? {
             let path = self.pins.link(interface);
             let info = sys::open_pin(&path).and_then(|link| sys::link_info(link.as_fd()));
             let info = info.map_err(|error| pin_error("read the link", &path, error))?;
@@ -94,6 +96,18 @@ impl Wall {
                     point: if info.is_xdp { Point::Xdp } else { Point::Tcx },
                     program: info.program,
                     key: names.get(&info.program).cloned(),
+                    behind: Vec::new(),
+                });
+            }
+        }
+        for interface in self.pins.filtered_interfaces()? {
+            if let Some(found) = clsact::find(interface)? {
+                attachments.push(Attachment {
+                    interface,
+                    point: Point::Clsact,
+                    program: found.program,
+                    key: names.get(&found.program).cloned(),
+                    behind: found.ahead,
                 });
             }
         }
@@ -156,22 +170,34 @@ impl Wall {
 
     /// Takes our program off an interface, wherever that has gone, and forgets its counters.
     pub fn release(&mut self, interface: u32) -> Result<(), DatapathError> {
-        let path = self.pins.link(interface);
-        if let Ok(link) = sys::open_pin(&path) {
-            // Fails if the interface is gone, and the link with it.
-            let _ = sys::detach_link(link.as_fd());
-        }
-        unpin(&path)?;
+        self.drop_link(interface)?;
+        self.drop_filter(interface)?;
         match &self.maps {
             Some(maps) => maps.interfaces.remove(&interface).map_err(DatapathError::map("write", "interfaces")),
             None => Ok(()),
         }
     }
 
-    /// Indices with a link pin, whether or not the interface still exists.
+    /// Detaches an interface's link, if it has one.
+    pub(super) fn drop_link(&self, interface: u32) -> Result<(), DatapathError> {
+        let path = self.pins.link(interface);
+        if let Ok(link) = sys::open_pin(&path) {
+            // Fails if the interface is gone, and the link with it.
+            let _ = sys::detach_link(link.as_fd());
+        }
+        unpin(&path)
+    }
+
+    /// Removes an interface's filter, if it has one.
+    pub(super) fn drop_filter(&self, interface: u32) -> Result<(), DatapathError> {
+        if self.pins.filter(interface).exists() { clsact::detach(&self.pins, interface) } else { Ok(()) }
+    }
+
+    /// Indices with a link or a filter, whether or not the interface still exists.
     pub fn pinned_interfaces(&self) -> Result<BTreeSet<u32>, DatapathError> {
-        let names = entries(&self.pins.links())?;
-        Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+        let mut interfaces = self.pins.linked_interfaces()?;
+        interfaces.append(&mut self.pins.filtered_interfaces()?);
+        Ok(interfaces)
     }
 
     /// Unpins programs that enforce nothing any more.

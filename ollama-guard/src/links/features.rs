@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 pub use ethtool::Channels;
 
-use super::{Link, LinkError, Mtu, Queues};
+use super::{Link, Mtu, NetlinkError, Queues};
 
 /// The state of one device, in the calling thread's network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Reads it. An error (kernels without ethtool's netlink family, for one) means that a change could not
     /// be noticed: then native XDP is not for `auto` to take.
-    pub fn read(index: u32) -> Result<Self, LinkError> {
+    pub fn read(index: u32) -> Result<Self, NetlinkError> {
         let link = Link::read(index)?;
         let features = ethtool::features(index)?;
         Ok(Self {

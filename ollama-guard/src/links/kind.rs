@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::attributes::{Attributes, text};
+use crate::netlink::attributes::{Attributes, text};
 
 /// `IFLA_INFO_KIND`, in the kernel's words; a NIC has none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -175,8 +175,8 @@ impl fmt::Display for Kind {
 
 #[cfg(test)]
 mod tests {
-    use super::super::attributes::push_attribute;
     use super::*;
+    use crate::netlink::attributes::push_attribute;
 
     fn info(kind: &[u8], data: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -1,7 +1,7 @@
 //! One interface out of an `RTM_NEWLINK` message (rtnetlink(7), `include/uapi/linux/if_link.h`).
 
-use super::attributes::{Attributes, text, u16_at, u32_at};
 use super::{AttachedXdp, Hardware, Kind, Link, Mtu, Queues, XdpMode, name};
+use crate::netlink::attributes::{Attributes, text, u16_at, u32_at};
 
 /// `struct ifinfomsg`.
 const HEADER: usize = 16;
@@ -85,8 +85,8 @@ fn programs(xdp: &[u8]) -> Vec<AttachedXdp> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::attributes::push_attribute;
     use super::*;
+    use crate::netlink::attributes::push_attribute;
 
     fn message(hardware: u16, index: u32, flags: u32, attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![0, 0];

@@ -1,8 +1,8 @@
 //! Asking the kernel for one interface or all of them.
 
-use super::attributes::push_attribute;
-use super::netlink::{Ask, Family, Outcome, converse};
-use super::{Link, LinkError, Links, message, sysfs};
+use super::{Link, Links, message, sysfs};
+use crate::netlink::attributes::push_attribute;
+use crate::netlink::{Ask, Family, NetlinkError, Outcome, converse};
 
 /// `include/uapi/linux/rtnetlink.h`.
 const RTM_GETLINK: u16 = 18;
@@ -22,14 +22,14 @@ fn request(index: u32) -> Vec<u8> {
 
 impl Link {
     /// Reads one interface of the calling thread's network namespace.
-    pub fn read(index: u32) -> Result<Self, LinkError> {
+    pub fn read(index: u32) -> Result<Self, NetlinkError> {
         let what = format!("read interface {index}");
         let mut link = None;
         converse(Family::Route, &what, RTM_GETLINK, Ask::One, &request(index), |body| {
             link = Some(message::parse(body)?);
             Ok(())
         })?;
-        link.map(completed).ok_or(LinkError::Malformed { what, detail: "it is empty" })
+        link.map(completed).ok_or(NetlinkError::Malformed { what, detail: "it is empty" })
     }
 }
 
@@ -44,7 +44,7 @@ impl Links {
     ///
     /// A listing that a change interrupted is read again. After ten of those in a row the last one is taken:
     /// whoever subscribed to [`super::LinkEvents`] before has those changes queued and will read again.
-    pub fn read() -> Result<Self, LinkError> {
+    pub fn read() -> Result<Self, NetlinkError> {
         let request = request(0);
         let links = until_consistent(|| {
             let mut links = Vec::new();
@@ -58,7 +58,7 @@ impl Links {
     }
 }
 
-fn until_consistent<T>(mut read: impl FnMut() -> Result<(Outcome, T), LinkError>) -> Result<T, LinkError> {
+fn until_consistent<T>(mut read: impl FnMut() -> Result<(Outcome, T), NetlinkError>) -> Result<T, NetlinkError> {
     for _ in 1..ATTEMPTS {
         if let (Outcome::Consistent, listing) = read()? {
             return Ok(listing);

@@ -68,13 +68,16 @@ pub struct Choice {
 }
 
 const TC: [Hook; 2] = [Hook::Tcx, Hook::Clsact];
+const CLSACT: [Hook; 2] = [Hook::Clsact, Hook::Tcx];
 
 impl Choice {
     /// For an interface of this class. `ours` knows the XDP programs that this guard attached.
     pub fn new(policy: &AttachPolicy, links: &Links, link: &Link, class: Class, ours: &dyn Fn(u32) -> bool) -> Self {
         let wanted = policy.for_interface(&link.name);
-        if wanted == Attach::Tc {
-            return Self::tc(HookReason::Configured);
+        match wanted {
+            Attach::Tc => return Self::tc(HookReason::Configured),
+            Attach::Clsact => return Self { candidates: CLSACT.to_vec(), why: HookReason::Configured },
+            Attach::Auto | Attach::Xdp | Attach::XdpGeneric => {}
         }
         // Their programs count and hardly ever drop: XDP would cost bulk traffic and win nothing.
         if class != Class::Guarded {
@@ -86,8 +89,8 @@ impl Choice {
         match wanted {
             Attach::Xdp => Self::xdp(Hook::XdpNative, HookReason::Configured),
             Attach::XdpGeneric => Self::xdp(Hook::XdpGeneric, HookReason::Configured),
-            Attach::Auto | Attach::Tc if is_plain_nic(link) => Self::xdp(Hook::XdpNative, HookReason::PhysicalNic),
-            Attach::Auto | Attach::Tc => Self::tc(HookReason::NotPhysical(link.kind.clone())),
+            _ if is_plain_nic(link) => Self::xdp(Hook::XdpNative, HookReason::PhysicalNic),
+            _ => Self::tc(HookReason::NotPhysical(link.kind.clone())),
         }
     }
 

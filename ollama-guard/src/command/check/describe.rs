@@ -99,6 +99,7 @@ fn attach(attach: &AttachPolicy) -> Vec<(&'static str, String)> {
         Attach::Xdp => "native XDP",
         Attach::XdpGeneric => "generic XDP",
         Attach::Tc => "TC",
+        Attach::Clsact => "TC by a clsact filter",
     };
     let exceptions = attach.per_interface.iter().map(|(name, hook)| ("", format!("{name}: {}", word(*hook))));
     std::iter::once(("hook", word(attach.default).to_owned())).chain(exceptions).collect()

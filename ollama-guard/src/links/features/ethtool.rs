@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 
-use super::super::LinkError;
-use super::super::attributes::{Attributes, push_attribute, text, u16_at, u32_at};
-use super::super::netlink::{Ask, Family, converse};
+use crate::netlink::attributes::{Attributes, push_attribute, text, u16_at, u32_at};
+use crate::netlink::{Ask, Family, NetlinkError, converse};
 
 /// `struct genlmsghdr`: a command, a version, two bytes unused.
 const GENL_HEADER: usize = 4;
@@ -54,7 +53,7 @@ pub struct Channels {
     pub combined_max: u32,
 }
 
-pub(super) fn features(index: u32) -> Result<Features, LinkError> {
+pub(super) fn features(index: u32) -> Result<Features, NetlinkError> {
     let mut features = None;
     let what = format!("read the features of interface {index}");
     ask(&what, index, MSG_FEATURES_GET, |reply| {
@@ -62,11 +61,11 @@ pub(super) fn features(index: u32) -> Result<Features, LinkError> {
         features = Some(Features { active: set(A_FEATURES_ACTIVE)?, switchable: set(A_FEATURES_HW)? });
         Ok(())
     })?;
-    features.ok_or(LinkError::Malformed { what, detail: "it is empty" })
+    features.ok_or(NetlinkError::Malformed { what, detail: "it is empty" })
 }
 
 /// `None` where the driver has no such notion.
-pub(super) fn channels(index: u32) -> Result<Option<Channels>, LinkError> {
+pub(super) fn channels(index: u32) -> Result<Option<Channels>, NetlinkError> {
     let mut channels = Channels::default();
     let asked = ask(&format!("read the queues of interface {index}"), index, MSG_CHANNELS_GET, |reply| {
         let number = |place| reply.get(A_CHANNELS_RX_MAX + place).and_then(|n| u32_at(n, 0)).unwrap_or_default();
@@ -107,7 +106,7 @@ fn ask(
     index: u32,
     command: u8,
     mut read: impl FnMut(&Attributes<'_>) -> Result<(), &'static str>,
-) -> Result<(), LinkError> {
+) -> Result<(), NetlinkError> {
     let family = family()?;
     let mut header = Vec::new();
     push_attribute(&mut header, A_HEADER_DEV_INDEX, &index.to_ne_bytes());
@@ -120,7 +119,7 @@ fn ask(
 }
 
 /// Generic netlink families get their number when the kernel starts.
-fn family() -> Result<u16, LinkError> {
+fn family() -> Result<u16, NetlinkError> {
     let mut request = vec![CTRL_CMD_GETFAMILY, 1, 0, 0];
     push_attribute(&mut request, CTRL_ATTR_FAMILY_NAME, b"ethtool\0");
     let mut id = None;
@@ -131,6 +130,6 @@ fn family() -> Result<u16, LinkError> {
     });
     match asked {
         Err(error) if error.raw_os_error() != Some(Errno::NOENT.raw_os_error()) => Err(error),
-        _ => id.ok_or(LinkError::NoFamily(ETHTOOL)),
+        _ => id.ok_or(NetlinkError::NoFamily(ETHTOOL)),
     }
 }

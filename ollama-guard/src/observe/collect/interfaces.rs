@@ -43,7 +43,20 @@ pub(super) fn notices(seen: &Seen<'_>) -> Vec<Problem> {
             next_step: "if that is what you want, nothing; else change the name or the configuration".to_owned(),
         }));
     }
+    notices.extend(seen.attachments.iter().filter_map(|attachment| behind(seen, attachment)));
     notices
+}
+
+/// Somebody's filters that see packets first: what they take or accept, ours never sees.
+fn behind(seen: &Seen<'_>, attachment: &datapath::Attachment) -> Option<Problem> {
+    let link = seen.links.get(attachment.interface).filter(|_| !attachment.behind.is_empty())?;
+    Some(Problem {
+        severity: Severity::Warning,
+        subject: link.name.to_string(),
+        problem: format!("another program's filter sees packets first ({})", attachment.behind.join(", ")),
+        next_step: "what it accepts only the nftables layer stops; if that filter is not needed, remove it (tc filter)"
+            .to_owned(),
+    })
 }
 
 fn row(seen: &Seen<'_>, link: &Link) -> Interface {

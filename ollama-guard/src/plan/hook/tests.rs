@@ -94,6 +94,9 @@ fn what_is_configured_is_tried_first() {
     let veth = || vec![link(2, "veth0", Kind::Veth)];
     assert_eq!(choose(Attach::Xdp, Class::Guarded, veth()), native("configured"));
     assert_eq!(choose(Attach::Tc, Class::Guarded, vec![fixture::nic(2, "eth0")]), tc("configured"));
+    let clsact = (vec!["clsact", "tcx"], "configured".to_owned());
+    assert_eq!(choose(Attach::Clsact, Class::Guarded, vec![fixture::nic(2, "eth0")]), clsact);
+    assert_eq!(choose(Attach::Clsact, Class::Trusted, veth()), clsact);
     let generic = (vec!["xdp-generic", "tcx", "clsact"], "configured".to_owned());
     assert_eq!(choose(Attach::XdpGeneric, Class::Guarded, veth()), generic);
 }
@@ -118,13 +121,14 @@ fn a_nic_that_stands_in_for_another_gets_traffic_control() {
 
 proptest! {
     #[test]
-    fn every_choice_ends_with_traffic_control(links in fixture::any_links(), wanted in 0..4_usize) {
-        let default = [Attach::Auto, Attach::Xdp, Attach::XdpGeneric, Attach::Tc][wanted];
+    fn every_choice_ends_with_traffic_control(links in fixture::any_links(), wanted in 0..5_usize) {
+        let default = [Attach::Auto, Attach::Xdp, Attach::XdpGeneric, Attach::Tc, Attach::Clsact][wanted];
         let policy = AttachPolicy { default, ..AttachPolicy::default() };
         for link in links.iter() {
             for class in [Class::Trusted, Class::Container, Class::Guarded] {
                 let choice = Choice::new(&policy, &links, link, class, &|_| false);
-                prop_assert!(choice.candidates.ends_with(&TC));
+                let end = if default == Attach::Clsact { CLSACT } else { TC };
+                prop_assert!(choice.candidates.ends_with(&end));
                 let xdp = !choice.candidates[0].is_tc();
                 prop_assert!(!xdp || class == Class::Guarded);
                 prop_assert!(!xdp || !matches!(link.hardware, Hardware::Other(_)));

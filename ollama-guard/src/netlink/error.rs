@@ -1,10 +1,10 @@
-//! Why the kernel's interfaces could not be read.
+//! Why a netlink conversation failed.
 
 use std::io;
 
 /// Says what was asked of the kernel and what to do about the refusal.
 #[derive(Debug, thiserror::Error)]
-pub enum LinkError {
+pub enum NetlinkError {
     /// No netlink socket.
     #[error("cannot open a {family} netlink socket: {source}; a service needs AF_NETLINK in RestrictAddressFamilies=")]
     Open {
@@ -34,7 +34,7 @@ pub enum LinkError {
     NoFamily(&'static str),
 }
 
-impl LinkError {
+impl NetlinkError {
     /// The error number, where the kernel gave one.
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {

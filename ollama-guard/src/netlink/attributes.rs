@@ -9,16 +9,16 @@
 const TYPE_MASK: u16 = 0x3fff;
 const ATTRIBUTE_HEADER: usize = 4;
 /// `struct nlmsghdr`.
-pub(super) const MESSAGE_HEADER: usize = 16;
+pub(crate) const MESSAGE_HEADER: usize = 16;
 
 /// Netlink pads every message and attribute to four bytes (`NLMSG_ALIGNTO`, `NLA_ALIGNTO`).
-pub(super) const fn align(length: usize) -> usize {
+pub(crate) const fn align(length: usize) -> usize {
     (length + 3) & !3
 }
 
 /// The attributes in a slice, as (type, payload). Ends at the first one that does not fit.
 #[derive(Clone)]
-pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
+pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = (u16, &'a [u8]);
@@ -34,22 +34,22 @@ impl<'a> Iterator for Attributes<'a> {
 
 impl<'a> Attributes<'a> {
     /// The payload of the first attribute of this type.
-    pub(super) fn get(&self, kind: u16) -> Option<&'a [u8]> {
+    pub(crate) fn get(&self, kind: u16) -> Option<&'a [u8]> {
         self.clone().find_map(|(found, payload)| (found == kind).then_some(payload))
     }
 }
 
 /// One message: its header's fields and what follows the header.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Message<'a> {
-    pub(super) kind: u16,
-    pub(super) flags: u16,
-    pub(super) sequence: u32,
-    pub(super) body: &'a [u8],
+pub(crate) struct Message<'a> {
+    pub(crate) kind: u16,
+    pub(crate) flags: u16,
+    pub(crate) sequence: u32,
+    pub(crate) body: &'a [u8],
 }
 
 /// The messages in one datagram. Ends at the first one that does not fit.
-pub(super) struct Messages<'a>(pub(super) &'a [u8]);
+pub(crate) struct Messages<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
     type Item = Message<'a>;
@@ -68,7 +68,7 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 /// Appends an attribute and its padding.
-pub(super) fn push_attribute(out: &mut Vec<u8>, kind: u16, payload: &[u8]) {
+pub(crate) fn push_attribute(out: &mut Vec<u8>, kind: u16, payload: &[u8]) {
     // Requests hold a few integers and a family name; an attribute cannot come near 64 KiB.
     let length = u16::try_from(ATTRIBUTE_HEADER + payload.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&length.to_ne_bytes());
@@ -77,16 +77,16 @@ pub(super) fn push_attribute(out: &mut Vec<u8>, kind: u16, payload: &[u8]) {
     out.resize(align(out.len()), 0);
 }
 
-pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(offset..)?.first_chunk().copied()?))
 }
 
-pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(offset..)?.first_chunk().copied()?))
 }
 
 /// Bytes up to the closing NUL.
-pub(super) fn text(payload: &[u8]) -> &[u8] {
+pub(crate) fn text(payload: &[u8]) -> &[u8] {
     payload.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 

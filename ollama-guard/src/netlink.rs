@@ -1,5 +1,8 @@
 //! A netlink conversation: one request, all its replies.
 
+pub(crate) mod attributes;
+mod error;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -11,8 +14,8 @@ use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, sendto, socket_with,
 };
 
-use super::attributes::{MESSAGE_HEADER, Messages, u32_at};
-use super::error::LinkError;
+use attributes::{MESSAGE_HEADER, Messages, u32_at};
+pub use error::NetlinkError;
 
 /// `include/uapi/linux/netlink.h`.
 const NLMSG_ERROR: u16 = 2;
@@ -21,6 +24,8 @@ const NLM_F_REQUEST: u16 = 0x01;
 const NLM_F_ACK: u16 = 0x04;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
+const NLM_F_EXCL: u16 = 0x200;
+const NLM_F_CREATE: u16 = 0x400;
 
 /// The kernel builds dump messages of at most 32 KiB (`netlink_dump`, `net/netlink/af_netlink.c`).
 const BUFFER: usize = 64 * 1024;
@@ -29,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The netlink protocols used here.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Family {
+pub(crate) enum Family {
     Route,
     Generic,
 }
@@ -52,7 +57,7 @@ impl Family {
 }
 
 /// A socket in the calling thread's network namespace, subscribed to a set of multicast groups.
-pub(super) fn open(family: Family, flags: SocketFlags, groups: u32) -> Result<OwnedFd, LinkError> {
+pub(crate) fn open(family: Family, flags: SocketFlags, groups: u32) -> Result<OwnedFd, NetlinkError> {
     let open = || -> rustix::io::Result<OwnedFd> {
         let flags = flags | SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, family.protocol())?;
@@ -60,21 +65,38 @@ pub(super) fn open(family: Family, flags: SocketFlags, groups: u32) -> Result<Ow
         set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
         Ok(socket)
     };
-    open().map_err(|error| LinkError::Open { family: family.as_str(), source: error.into() })
+    open().map_err(|error| NetlinkError::Open { family: family.as_str(), source: error.into() })
 }
 
 /// How a request is to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
-    /// About one thing.
+pub(crate) enum Ask {
+    /// About one thing: what it is, or its removal.
     One,
     /// Everything of a kind.
     Dump,
+    /// A new thing; refused if it is there already.
+    Create,
+    /// A thing to be as described: new, or replaced in place.
+    Put,
+}
+
+impl Ask {
+    /// The acknowledgement ends the answer to anything but a dump, which ends with DONE.
+    const fn flags(self) -> u16 {
+        NLM_F_REQUEST
+            | match self {
+                Self::One => NLM_F_ACK,
+                Self::Dump => NLM_F_DUMP,
+                Self::Create => NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+                Self::Put => NLM_F_ACK | NLM_F_CREATE,
+            }
+    }
 }
 
 /// Did the replies describe one moment?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Consistent,
     /// Something changed while the kernel was listing (`NLM_F_DUMP_INTR`): entries may be missing or double.
     Interrupted,
@@ -84,17 +106,17 @@ pub(super) enum Outcome {
 ///
 /// Not async: the kernel queues the first part of the answer before `sendto` returns and each next part
 /// while the previous one is received, so there is never anything to wait for.
-pub(super) fn converse(
+pub(crate) fn converse(
     family: Family,
     what: &str,
     kind: u16,
     ask: Ask,
     body: &[u8],
     mut each: impl FnMut(&[u8]) -> Result<(), &'static str>,
-) -> Result<Outcome, LinkError> {
+) -> Result<Outcome, NetlinkError> {
     const SEQUENCE: u32 = 1; // the socket serves this one request
-    let failed = |source: io::Error| LinkError::Request { what: what.to_owned(), source };
-    let malformed = |detail| LinkError::Malformed { what: what.to_owned(), detail };
+    let failed = |source: io::Error| NetlinkError::Request { what: what.to_owned(), source };
+    let malformed = |detail| NetlinkError::Malformed { what: what.to_owned(), detail };
 
     let socket = open(family, SocketFlags::empty(), 0)?;
     let request = request(kind, ask, SEQUENCE, body).ok_or_else(|| malformed("the request is too long"))?;
@@ -135,13 +157,11 @@ pub(super) fn converse(
 }
 
 fn request(kind: u16, ask: Ask, sequence: u32, body: &[u8]) -> Option<Vec<u8>> {
-    // The acknowledgement ends the answer to a single question as DONE ends a dump.
-    let flags = NLM_F_REQUEST | if ask == Ask::Dump { NLM_F_DUMP } else { NLM_F_ACK };
     let length = u32::try_from(MESSAGE_HEADER + body.len()).ok()?;
     let mut request = Vec::with_capacity(MESSAGE_HEADER + body.len());
     request.extend_from_slice(&length.to_ne_bytes());
     request.extend_from_slice(&kind.to_ne_bytes());
-    request.extend_from_slice(&flags.to_ne_bytes());
+    request.extend_from_slice(&ask.flags().to_ne_bytes());
     request.extend_from_slice(&sequence.to_ne_bytes());
     request.extend_from_slice(&0_u32.to_ne_bytes()); // port: the kernel fills in ours
     request.extend_from_slice(body);
