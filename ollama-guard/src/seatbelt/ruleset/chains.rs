@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::allows::Allows;
 use super::{AddressType, Chain, CounterName, Device, Family, Hook, Match, Refused, Rule, Verdict, Why};
-use crate::policy::{ContainerAccess, Forwarded, Mode, Policy, Protocol};
+use crate::policy::{ContainerAccess, Forwarded, Listen, Mode, Policy, Protocol};
 
 /// Names of sets and chains.
 pub(super) mod names {
@@ -108,7 +108,7 @@ impl Judge<'_> {
     fn harmless(self) -> Vec<Rule> {
         let protocols: BTreeSet<Protocol> = (self.policy.services.iter())
             .flat_map(|service| service.protocols.iter().copied())
-            .chain(self.policy.metrics.filter(|listen| !listen.ip().is_loopback()).map(|_| Protocol::Tcp))
+            .chain(self.policy.metrics.as_ref().and_then(Listen::reachable).map(|_| Protocol::Tcp))
             .collect();
         let other = match protocols.first() {
             Some(only) if protocols.len() == 1 => Match::ProtocolIsNot(*only),

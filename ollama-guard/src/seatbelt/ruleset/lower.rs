@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::allows::Allows;
 use super::chains::{self, names};
 use super::{AddressType, CounterName, Elements, Hook, Ruleset, Set};
-use crate::policy::{InterfaceName, Policy, Protocol, ServiceName};
+use crate::policy::{InterfaceName, Listen, Policy, Protocol, ServiceName};
 
 /// What the ruleset depends on besides the policy: facts about this host's interfaces and sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) fn guarded_ports(policy: &Policy, surroundings: &Surroundings) -> BTr
     for service in &policy.services {
         ports.extend(service_ports(policy, surroundings, &service.name));
     }
-    if let Some(listen) = policy.metrics.filter(|listen| !listen.ip().is_loopback()) {
+    if let Some(listen) = policy.metrics.as_ref().and_then(Listen::reachable) {
         ports.insert((Protocol::Tcp, listen.port()));
     }
     ports
