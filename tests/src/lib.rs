@@ -12,6 +12,7 @@ pub mod probe;
 pub mod process;
 pub mod real;
 pub mod requires;
+pub mod scrape;
 pub mod topology;
 pub mod wait;
 pub mod wireguard;
