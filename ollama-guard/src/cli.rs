@@ -44,6 +44,11 @@ pub enum Command {
     Status(StatusArgs),
     /// Show who sent packets to the guarded ports
     Sources(SourcesArgs),
+    /// Print the metrics once, or write them to a file for node_exporter
+    ///
+    /// The daemon serves the same, and senders one by one besides, under `[metrics] listen`. This is for hosts whose
+    /// node_exporter is scraped already: run it every minute with --textfile.
+    Metrics(MetricsArgs),
     /// Validate the configuration and say in words what it means
     ///
     /// Changes nothing and needs no privileges. Exits with 2 and names file, line and key if something is wrong.
@@ -87,6 +92,14 @@ pub struct SourcesArgs {
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub top: Option<u32>,
+}
+
+/// Options of `metrics`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct MetricsArgs {
+    /// Replace FILE, in one step, instead of printing; FILE must end in .prom for node_exporter to read it
+    #[arg(long, value_name = "FILE")]
+    pub textfile: Option<PathBuf>,
 }
 
 /// Options of `check`.

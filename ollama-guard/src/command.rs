@@ -2,6 +2,7 @@
 
 pub mod check;
 mod down;
+mod metrics;
 pub mod output;
 mod run;
 mod sources;
@@ -22,6 +23,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Run(_) => run::run(file),
         Command::Status(args) => status::status(file, args),
         Command::Sources(args) => sources::sources(file, args),
+        Command::Metrics(args) => metrics::metrics(file, args),
         Command::Down(_) => down::down(file),
     }
 }

@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 pub mod datapath;
 pub mod exit;
+pub mod exporter;
 pub mod links;
 mod netlink;
 pub mod observe;

@@ -7,8 +7,9 @@ pub mod collect;
 mod columns;
 pub mod enforcement;
 pub mod json;
+pub mod metrics;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod snapshot;
 pub mod sources;
 pub mod table;

@@ -5,14 +5,15 @@
 
 mod allow;
 mod interface;
+mod listen;
 mod service;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use allow::{Allow, PRIVATE_SOURCES};
 pub use interface::{InterfaceName, InvalidName, NamePattern};
+pub use listen::{InvalidListen, Listen};
 use serde::{Deserialize, Serialize};
 pub use service::{InvalidService, MAX_SERVICES, Protocol, Service, ServiceName};
 
@@ -46,7 +47,7 @@ pub struct Policy {
     /// Bounds of the per-source counters.
     pub sources: SourceLimits,
     /// Where `/metrics` listens; `None` switches it off.
-    pub metrics: Option<SocketAddr>,
+    pub metrics: Option<Listen>,
     /// Where pins and the control socket live.
     pub paths: Paths,
 }

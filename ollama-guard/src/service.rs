@@ -1,7 +1,8 @@
 //! The daemon: takes the lock, enforces, says so, and then only reacts.
 
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use sd_notify::NotifyState;
@@ -11,7 +12,9 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::ConfigError;
+use crate::exporter::{Exporter, Settings};
 use crate::links::LinkEvents;
+use crate::observe::metrics::Reload;
 use crate::observe::text::services;
 use crate::policy::{Mode, Policy};
 use crate::reconcile::{InstanceLock, Pass, Reconciler};
@@ -33,13 +36,19 @@ pub fn init_logs() {
 }
 
 /// Enforces the policy until told to stop. Enforcement stays when this returns.
-pub async fn run(policy: Policy, reload: &dyn Fn() -> Result<Policy, ConfigError>) -> anyhow::Result<()> {
+pub async fn run(
+    policy: Policy,
+    config: PathBuf,
+    reload: &dyn Fn() -> Result<Policy, ConfigError>,
+) -> anyhow::Result<()> {
     let _lock = InstanceLock::take(&policy.paths.run)?;
     let mut events = LinkEvents::open().context("cannot listen for interface changes")?;
     let mut signals = Signals::listen()?;
     let mut reconciler = Reconciler::new(policy)?;
     let mut pass = reconciler.pass()?;
     announce(reconciler.policy(), &pass);
+    let reloaded = Reload { successful: true, last_success: SystemTime::now() };
+    let exporter = Exporter::start(Settings::new(reconciler.policy(), config, reloaded));
     let mut monitor = RulesetMonitor::default();
     loop {
         let again = pass.retry.unwrap_or(FULL_PASS).min(FULL_PASS);
@@ -47,7 +56,7 @@ pub async fn run(policy: Policy, reload: &dyn Fn() -> Result<Policy, ConfigError
             changed = events.changed() => changed?,
             () = sleep(again) => {}
             () = monitor.touched(reconciler.seatbelt_port()) => {}
-            _ = signals.hangup.recv() => apply(&mut reconciler, reload),
+            _ = signals.hangup.recv() => apply(&mut reconciler, reload, &exporter),
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }
@@ -62,13 +71,23 @@ pub async fn run(policy: Policy, reload: &dyn Fn() -> Result<Policy, ConfigError
 }
 
 /// Puts a changed configuration in force; a faulty one changes nothing.
-fn apply(reconciler: &mut Reconciler, reload: &dyn Fn() -> Result<Policy, ConfigError>) {
-    match reload() {
-        Err(error) => error!("the configuration was not reloaded, the old one stays in force: {error}"),
-        Ok(policy) => match reconciler.set_policy(policy) {
-            Ok(()) => info!("configuration reloaded"),
-            Err(error) => error!("the configuration was not reloaded: {error:#}"),
-        },
+fn apply(reconciler: &mut Reconciler, reload: &dyn Fn() -> Result<Policy, ConfigError>, exporter: &Exporter) {
+    let applied = match reload() {
+        Err(error) => Err(format!("the old one stays in force: {error}")),
+        Ok(policy) => reconciler.set_policy(policy).map_err(|error| format!("{error:#}")),
+    };
+    match applied {
+        Ok(()) => {
+            info!("configuration reloaded");
+            let reloaded = Reload { successful: true, last_success: SystemTime::now() };
+            exporter.change(|settings| {
+                *settings = Settings::new(reconciler.policy(), std::mem::take(&mut settings.config), reloaded);
+            });
+        }
+        Err(why) => {
+            error!("the configuration was not reloaded: {why}");
+            exporter.change(|settings| settings.reload.successful = false);
+        }
     }
 }
 

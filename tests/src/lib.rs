@@ -18,6 +18,7 @@ pub mod process;
 pub mod prog_run;
 pub mod real;
 pub mod requires;
+pub mod scrape;
 pub mod stand;
 pub mod topology;
 pub mod wait;

@@ -84,6 +84,7 @@ pub(crate) const TEST: &[Need] = &[
     program("xdp-filter",   "a foreign XDP program, and the speed to beat",   "xdp-tools",       "xdp-tools",       "xdp-tools"),
     program("wg",           "configures the VPN side",                        "wireguard-tools", "wireguard-tools", "wireguard-tools"),
     program("wireguard-go", "a real tunnel where the kernel has none",        "wireguard-go",    "",                "wireguard-go"),
+    program("prometheus",   "scrapes; promtool checks metrics and alerts",    "prometheus",      "",                "prometheus"),
     program("curl",         "a real HTTP client",                             "curl",            "curl",            "curl"),
     program("nmap",         "scans as an attacker does",                      "nmap",            "nmap",            "nmap"),
     program("hping3",       "sends odd and forged packets",                   "hping3",          "hping3",          "hping"),

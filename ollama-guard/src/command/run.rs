@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::load;
+use super::{config_file, load};
 use crate::config;
 use crate::exit::Exit;
 use crate::service;
@@ -17,9 +17,10 @@ pub(super) fn run(file: Option<&Path>) -> anyhow::Result<Exit> {
         }
     };
     service::init_logs();
+    let config = config_file(file);
     let file = file.map(Path::to_owned);
     let reload = move || config::load(file.as_deref(), config::lockout::listeners);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(service::run(policy, &reload))?;
+    runtime.block_on(service::run(policy, config, &reload))?;
     Ok(Exit::Fine)
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 
 use crate::policy::{
-    Allow, AttachPolicy, ContainerAccess, Forwarded, Layers, Mode, NamePattern, PRIVATE_SOURCES, Paths, Policy,
+    Allow, AttachPolicy, ContainerAccess, Forwarded, Layers, Listen, Mode, NamePattern, PRIVATE_SOURCES, Paths, Policy,
     Profile, Protocol, Service, SourceLimits,
 };
 
@@ -40,7 +40,7 @@ pub(super) fn policy(profile: Profile) -> Policy {
         allow: allow(profile),
         attach: AttachPolicy::default(),
         sources: SourceLimits { tracked: 65_536, exported: 100 },
-        metrics: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 19_434))),
+        metrics: Some(Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 19_434)))),
         paths: Paths { bpf: "/sys/fs/bpf/ollama-guard".into(), run: "/run/ollama-guard".into() },
     }
 }

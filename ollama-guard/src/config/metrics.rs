@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use super::section::{Field, Section};
-use crate::policy::{MAX_SERVICES, Policy, Protocol, Service};
+use crate::policy::{InvalidListen, Listen, MAX_SERVICES, Policy, Protocol, Service};
 
 /// The service that a reachable metrics port becomes.
 const SERVICE: &str = "metrics";
@@ -14,32 +14,37 @@ pub(super) fn read(mut section: Section<'_, '_>, policy: &mut Policy) {
     if let Some(field) = section.take("listen")
         && let Some(text) = field.text("\"127.0.0.1:19434\", or \"\" for no metrics")
     {
-        policy.metrics = if text.is_empty() { None } else { address(&field, text) };
-        if let Some(address) = policy.metrics {
+        policy.metrics = if text.is_empty() { None } else { place(&field, text) };
+        if let Some(Listen::Tcp(address)) = policy.metrics {
             guard(&field, address, policy);
         }
     }
     section.finish();
 }
 
-fn address(field: &Field<'_, '_>, text: &str) -> Option<SocketAddr> {
-    match text.parse::<SocketAddr>() {
-        Ok(address) if address.port() == 0 => {
-            field.fault("port 0 is not a port", "name the port: \"127.0.0.1:19434\"");
-            None
-        }
-        Ok(address) => Some(address),
-        Err(_) => {
-            let next = match text.strip_prefix("localhost:") {
-                Some(port) => format!("write \"127.0.0.1:{port}\": host names are not looked up"),
-                None => {
-                    "write an address and a port: \"127.0.0.1:19434\" or \"[::1]:19434\"; \"\" for no metrics".into()
-                }
-            };
-            field.fault(format!("\"{}\" is not an address with a port", text.escape_debug()), next);
-            None
-        }
-    }
+fn place(field: &Field<'_, '_>, text: &str) -> Option<Listen> {
+    let error = match text.parse() {
+        Ok(place) => return Some(place),
+        Err(error) => error,
+    };
+    let next = match error {
+        InvalidListen::NoPort => "name the port: \"127.0.0.1:19434\"".to_owned(),
+        InvalidListen::NoPath => "write it in full: \"unix:/run/ollama-guard/metrics.sock\"".to_owned(),
+        InvalidListen::TooLong => "choose a shorter one, such as \"unix:/run/ollama-guard/metrics.sock\"".to_owned(),
+        InvalidListen::NoAddress => match text.strip_prefix("localhost:") {
+            Some(port) => format!("write \"127.0.0.1:{port}\": host names are not looked up"),
+            None if text.starts_with('/') => format!("write \"unix:{text}\" for a unix socket"),
+            None => {
+                "write an address and a port: \"127.0.0.1:19434\" or \"[::1]:19434\"; \"\" for no metrics".to_owned()
+            }
+        },
+    };
+    let problem = match error {
+        InvalidListen::NoPort => error.to_string(),
+        _ => format!("\"{}\" {error}", text.escape_debug()),
+    };
+    field.fault(problem, next);
+    None
 }
 
 /// A port that strangers could scrape joins the guarded ones: trusted interfaces may, others may not.

@@ -168,14 +168,25 @@ impl Wall {
         Ok(())
     }
 
-    /// Takes our program off an interface, wherever that has gone, and forgets its counters.
-    pub fn release(&mut self, interface: u32) -> Result<(), DatapathError> {
-        self.drop_link(interface)?;
-        self.drop_filter(interface)?;
-        match &self.maps {
-            Some(maps) => maps.interfaces.remove(&interface).map_err(DatapathError::map("write", "interfaces")),
-            None => Ok(()),
+    /// Takes our programs off these interfaces, wherever they have gone, and forgets their counters, so that whoever
+    /// gets their indices next starts at zero.
+    pub fn release(&mut self, interfaces: &BTreeSet<u32>) -> Result<(), DatapathError> {
+        for &interface in interfaces {
+            self.drop_link(interface)?;
+            self.drop_filter(interface)?;
         }
+        let Some(maps) = self.maps.as_ref().filter(|_| !interfaces.is_empty()) else { return Ok(()) };
+        for (sources, name) in [(&maps.clients, "clients"), (&maps.strangers, "strangers")] {
+            for (key, _) in sources.entries().map_err(DatapathError::map("read", name))? {
+                if interfaces.contains(&key.interface) {
+                    sources.remove(&key).map_err(DatapathError::map("write", name))?;
+                }
+            }
+        }
+        for interface in interfaces {
+            maps.interfaces.remove(interface).map_err(DatapathError::map("write", "interfaces"))?;
+        }
+        Ok(())
     }
 
     /// Detaches an interface's link, if it has one.

@@ -9,7 +9,7 @@ use crate::class::Class;
 use crate::config::{DEFAULT_PATH, built_in};
 
 /// An ordinary day of an ordinary host: everything is as it should be.
-pub(super) fn day() -> Snapshot {
+pub(crate) fn day() -> Snapshot {
     let policy = built_in();
     Snapshot {
         version: "0.1.0",
@@ -99,6 +99,7 @@ pub(super) fn source(source: &str, dropped: u64) -> Source {
         bytes: dropped * 60,
         dropped_packets: dropped,
         dropped_bytes: dropped * 60,
+        would_drop_packets: 0,
         last_seen: Duration::from_millis(2_140),
     }
 }

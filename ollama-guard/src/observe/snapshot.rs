@@ -156,6 +156,8 @@ pub struct Source {
     pub dropped_packets: u64,
     /// Those dropped.
     pub dropped_bytes: u64,
+    /// Those that observe mode let through; neither passed by the policy nor dropped.
+    pub would_drop_packets: u64,
     /// The most recent one.
     pub last_seen: Duration,
 }

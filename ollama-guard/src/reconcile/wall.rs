@@ -45,10 +45,9 @@ pub(super) fn reconcile(
     let mut outcome = Outcome::default();
     refusals.retain(|index, _| links.get(*index).is_some());
     let wanted = wants_program(placements);
-    for index in wall.pinned_interfaces()?.difference(&wanted) {
-        wall.release(*index)?;
-        outcome.changed += 1;
-    }
+    let stale: BTreeSet<u32> = wall.pinned_interfaces()?.difference(&wanted).copied().collect();
+    wall.release(&stale)?;
+    outcome.changed += stale.len();
     let attachments = wall.attachments()?;
     let ours = wall.program_ids()?;
     for link in links.iter() {

@@ -2,7 +2,7 @@
 
 use crate::observe::text::{grouped, joined, services};
 use crate::policy::{
-    Allow, Attach, AttachPolicy, ContainerAccess, Forwarded, Layers, Mode, NamePattern, PRIVATE_SOURCES, Policy,
+    Allow, Attach, AttachPolicy, ContainerAccess, Forwarded, Layers, Listen, Mode, NamePattern, PRIVATE_SOURCES, Policy,
 };
 
 /// What the policy means, one fact a line, for people.
@@ -21,7 +21,11 @@ pub fn describe(policy: &Policy) -> String {
     lines.push(("on lo", loopback.to_owned()));
     let (tracked, exported) = (u64::from(policy.sources.tracked), u64::from(policy.sources.exported));
     lines.push(("sources", format!("{} remembered, {} of them in the metrics", grouped(tracked), grouped(exported))));
-    let metrics = policy.metrics.map_or_else(|| "off".to_owned(), |address| format!("http://{address}/metrics"));
+    let metrics = match &policy.metrics {
+        None => "off".to_owned(),
+        Some(Listen::Tcp(address)) => format!("http://{address}/metrics"),
+        Some(socket @ Listen::Unix(_)) => socket.to_string(),
+    };
     lines.push(("metrics", metrics));
     lines.push(("directories", format!("{}, {}", policy.paths.bpf.display(), policy.paths.run.display())));
     lines.into_iter().map(|(what, words)| format!("{what:<17}{words}\n")).collect::<Vec<_>>().concat()

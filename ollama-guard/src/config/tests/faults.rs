@@ -123,6 +123,8 @@ fn metrics() {
         ("port_only", "19434"),
         ("port_zero", "127.0.0.1:0"),
         ("taken_port", "127.0.0.1:11434"),
+        ("bare_path", "/run/metrics.sock"),
+        ("relative_socket", "unix:metrics.sock"),
     ] {
         assert_snapshot!(name, words(&format!("[metrics]\nlisten = \"{address}\"\n")));
     }

@@ -79,6 +79,8 @@ fn one_port_may_be_two_services_in_two_protocols() {
 fn metrics_that_strangers_could_reach_are_guarded() {
     assert_eq!(policy("metrics.listen = \"127.0.0.2:9\"").services.len(), 1);
     assert_eq!(policy("metrics.listen = \"\"").metrics, None);
+    let socket = policy("metrics.listen = \"unix:/run/m.sock\"");
+    assert_eq!((socket.services.len(), socket.metrics.unwrap().to_string()), (1, "unix:/run/m.sock".to_owned()));
     for address in ["0.0.0.0:9100", "[::]:9100", "192.168.1.2:9100"] {
         let policy = policy(&format!("metrics.listen = \"{address}\""));
         let [_, metrics] = policy.services.as_slice() else { panic!("{:?}", policy.services) };

@@ -21,13 +21,18 @@ pub(super) fn collect(snapshot: &mut Snapshot, reading: &Reading, state: &State,
             bytes: 0,
             dropped_packets: 0,
             dropped_bytes: 0,
+            would_drop_packets: 0,
             last_seen: read.last_seen,
         });
         source.packets += read.counter.packets;
         source.bytes += read.counter.bytes;
-        if read.fate == Fate::Dropped {
-            source.dropped_packets += read.counter.packets;
-            source.dropped_bytes += read.counter.bytes;
+        match read.fate {
+            Fate::Passed => {}
+            Fate::Dropped => {
+                source.dropped_packets += read.counter.packets;
+                source.dropped_bytes += read.counter.bytes;
+            }
+            Fate::WouldDrop => source.would_drop_packets += read.counter.packets,
         }
         source.last_seen = source.last_seen.min(read.last_seen);
     }

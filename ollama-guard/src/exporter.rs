@@ -1,0 +1,149 @@
+//! Serves the metrics over HTTP, on a thread of its own.
+//!
+//! Enforcement owes it nothing: the daemon's loop starts it, tells it of changes, and never waits for it. A port that is
+//! taken, a panic or a crowd of clients cost the metrics and nothing else.
+
+mod activation;
+mod connections;
+mod listener;
+mod pages;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use crate::observe::collect::collect;
+use crate::observe::metrics::Reload;
+use crate::policy::{Listen, Paths, Policy};
+use connections::Connections;
+use listener::Listeners;
+use reader::Reader;
+
+/// A port may come free, and an address may come up with its VPN.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long an end of the daemon waits for this thread.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the configuration says of the metrics.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; `None` switches the metrics off.
+    pub listen: Option<Listen>,
+    /// Sources with series of their own.
+    pub exported: usize,
+    /// What to read.
+    pub paths: Paths,
+    /// The configuration file to name in advice.
+    pub config: PathBuf,
+    /// How the configuration fared.
+    pub reload: Reload,
+}
+
+impl Settings {
+    /// As a policy has them.
+    pub fn new(policy: &Policy, config: PathBuf, reload: Reload) -> Self {
+        Self {
+            listen: policy.metrics.clone(),
+            exported: usize::try_from(policy.sources.exported).unwrap_or(usize::MAX),
+            paths: policy.paths.clone(),
+            config,
+            reload,
+        }
+    }
+}
+
+/// The running exporter. Dropping it ends it.
+#[derive(Debug)]
+pub struct Exporter {
+    settings: Option<watch::Sender<Settings>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Exporter {
+    /// Starts to serve. Whatever goes wrong is logged.
+    pub fn start(settings: Settings) -> Self {
+        let (sender, receiver) = watch::channel(settings);
+        let run = move || {
+            if let Err(error) = serve(receiver) {
+                error!("there are no metrics, the guard enforces all the same: {error}");
+            }
+        };
+        let thread = thread::Builder::new().name("metrics".to_owned()).spawn(run);
+        let thread = thread.inspect_err(|error| error!("there are no metrics: cannot start their thread: {error}"));
+        Self { settings: Some(sender), thread: thread.ok() }
+    }
+
+    /// Changes the settings; a changed address is bound at once.
+    pub fn change(&self, change: impl FnOnce(&mut Settings)) {
+        if let Some(settings) = &self.settings {
+            settings.send_modify(change);
+        }
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        // The thread ends when nobody can change its settings any more, and removes its unix socket.
+        drop(self.settings.take());
+        let start = Instant::now();
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && start.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Serves until the sender of the settings is gone.
+fn serve(settings: watch::Receiver<Settings>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let reader = Reader::new(settings.clone(), Box::new(|settings| collect(&settings.paths, &settings.config)));
+    runtime.block_on(accept(settings, reader));
+    Ok(())
+}
+
+async fn accept(mut settings: watch::Receiver<Settings>, reader: Reader) {
+    let inherited = activation::sockets();
+    let reader = Arc::new(Mutex::new(reader));
+    let mut connections = Connections::default();
+    let (mut listeners, mut bound, mut told) = (Listeners::default(), None, None);
+    loop {
+        let wanted = settings.borrow_and_update().listen.clone();
+        if bound.as_ref() != Some(&wanted) {
+            // The old one first: the new address may contain it.
+            listeners = Listeners::default();
+            match Listeners::open(wanted.as_ref(), &inherited) {
+                Ok(opened) => {
+                    match opened.to_string() {
+                        places if places.is_empty() => info!("metrics are switched off"),
+                        places => info!("metrics are at {places}"),
+                    }
+                    (listeners, bound, told) = (opened, Some(wanted), None);
+                }
+                Err(error) => {
+                    let words = error.to_string();
+                    if told.as_ref() != Some(&words) {
+                        warn!("there are no metrics yet, the guard enforces all the same: {words}");
+                    }
+                    (bound, told) = (None, Some(words));
+                }
+            }
+        }
+        tokio::select! {
+            changed = settings.changed() => if changed.is_err() { return },
+            accepted = listeners.accept() => match accepted {
+                Ok(stream) => connections.add(stream, &reader),
+                // No descriptors left, or the like: it passes.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            },
+            () = sleep(RETRY), if bound.is_none() => {}
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Single cases, in the order in which they come up in life.
+
+use super::*;
+use crate::class::Class;
+use crate::observe::samples::{counter, day, interface, source};
+use crate::observe::snapshot::Hook;
+use ollama_guard_common::Outcome;
+
+/// A reading of eth0, number `index`: dropped packets in all, and by source.
+fn reading(index: u32, total: u64, sources: &[(&str, u64)]) -> Snapshot {
+    let mut snapshot = day();
+    let mut eth0 = interface("eth0", index, Class::Guarded, Hook::Tcx, "");
+    eth0.counters = vec![counter(Some("ollama"), Outcome::DroppedUntrusted, total)];
+    snapshot.interfaces = vec![eth0];
+    snapshot.sources = sources.iter().map(|(who, packets)| source(who, *packets)).collect();
+    snapshot
+}
+
+fn update(ledger: &mut Ledger, limit: usize, snapshot: &Snapshot) {
+    ledger.update(snapshot, limit);
+}
+
+/// Dropped packets by source; `*` is everybody else.
+fn lines(ledger: &Ledger) -> String {
+    let line = |shown: Shown<'_>| {
+        let who = shown.source.map_or_else(|| "*".to_owned(), |who| who.to_string());
+        format!("{who} {}", shown.packets[Fate::Dropped as usize])
+    };
+    ledger.shown().map(line).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn sources_that_fit_are_shown_in_full() {
+    let mut ledger = Ledger::default();
+    update(&mut ledger, 8, &reading(2, 30, &[("1.1.1.1", 20), ("2.2.2.2", 7)]));
+    assert_eq!(lines(&ledger), "1.1.1.1 20, 2.2.2.2 7, * 3");
+    update(&mut ledger, 8, &reading(2, 40, &[("1.1.1.1", 21), ("2.2.2.2", 7), ("3.3.3.3", 9)]));
+    assert_eq!(lines(&ledger), "1.1.1.1 21, 2.2.2.2 7, 3.3.3.3 9, * 3");
+}
+
+#[test]
+fn one_that_was_hidden_starts_at_zero() {
+    let mut ledger = Ledger::default();
+    update(&mut ledger, 1, &reading(2, 30, &[("1.1.1.1", 20), ("2.2.2.2", 10)]));
+    assert_eq!(lines(&ledger), "1.1.1.1 20, * 10");
+    update(&mut ledger, 8, &reading(2, 30, &[("1.1.1.1", 20), ("2.2.2.2", 10)]));
+    update(&mut ledger, 8, &reading(2, 35, &[("1.1.1.1", 20), ("2.2.2.2", 15)]));
+    assert_eq!(lines(&ledger), "1.1.1.1 20, 2.2.2.2 5, * 10");
+}
+
+#[test]
+fn one_that_the_kernel_forgets_keeps_its_count_and_goes_on() {
+    let mut ledger = Ledger::default();
+    update(&mut ledger, 8, &reading(2, 20, &[("1.1.1.1", 20)]));
+    update(&mut ledger, 8, &reading(2, 20, &[]));
+    assert_eq!(lines(&ledger), "1.1.1.1 20, * 0");
+    update(&mut ledger, 8, &reading(2, 23, &[("1.1.1.1", 3)]));
+    assert_eq!(lines(&ledger), "1.1.1.1 23, * 0");
+    update(&mut ledger, 8, &reading(2, 24, &[("1.1.1.1", 1)]));
+    assert_eq!(lines(&ledger), "1.1.1.1 24, * 0", "forgotten and back between two readings");
+}
+
+#[test]
+fn a_packet_between_the_two_tables_is_shown_late_rather_than_twice() {
+    let mut ledger = Ledger::default();
+    update(&mut ledger, 8, &reading(2, 20, &[("1.1.1.1", 17)]));
+    assert_eq!(lines(&ledger), "1.1.1.1 17, * 3");
+    update(&mut ledger, 8, &reading(2, 20, &[("1.1.1.1", 20)]));
+    assert_eq!(lines(&ledger), "1.1.1.1 17, * 3");
+    update(&mut ledger, 8, &reading(2, 25, &[("1.1.1.1", 20)]));
+    assert_eq!(lines(&ledger), "1.1.1.1 20, * 5");
+}
+
+#[test]
+fn a_device_that_came_back_starts_anew() {
+    let mut ledger = Ledger::default();
+    update(&mut ledger, 8, &reading(2, 20, &[("1.1.1.1", 20)]));
+    update(&mut ledger, 8, &reading(3, 25, &[("2.2.2.2", 25)]));
+    assert_eq!(lines(&ledger), "2.2.2.2 25, * 0");
+}
+
+#[test]
+fn a_flood_leaves_room_for_clients_and_for_those_who_insist() {
+    let crowd: Vec<String> = (0..200).map(|n| format!("10.0.0.{n}")).collect();
+    let mut sources: Vec<(&str, u64)> = crowd.iter().map(|who| (who.as_str(), 1)).collect();
+    let mut ledger = Ledger::default();
+    update(&mut ledger, 100, &reading(2, 200, &sources));
+    assert_eq!(ledger.len(), 56, "half, and the first sixteenth at its price of one packet");
+    sources.push(("9.9.9.9", 1_000));
+    update(&mut ledger, 100, &reading(2, 1_200, &sources));
+    assert_eq!(ledger.len(), 57);
+    let stranger = (0..100).rev().find(|used| price(true, *used, 100) < u64::MAX);
+    assert_eq!((stranger, price(true, 74, 100), price(false, 99, 100)), (Some(74), 16, 1));
+}

@@ -1,0 +1,63 @@
+//! What is said of a known snapshot.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::*;
+use crate::class::Class;
+use crate::observe::samples::{day, interface};
+use crate::observe::snapshot::{Attachment, Hook, Problem, SeatbeltState, Severity};
+
+fn text(snapshot: &Snapshot, format: Format) -> String {
+    let mut ledger = Ledger::default();
+    ledger.update(snapshot, 100);
+    write(snapshot, Some(&ledger), None, format).unwrap()
+}
+
+#[test]
+fn an_ordinary_day() {
+    insta::assert_snapshot!("an_ordinary_day", text(&day(), Format::OpenMetrics));
+    insta::assert_snapshot!("an_ordinary_day_prometheus", text(&day(), Format::Prometheus));
+}
+
+#[test]
+fn gaps_are_said() {
+    let mut snapshot = day();
+    snapshot.seatbelt.state = SeatbeltState::Altered("a rule is gone".into());
+    let missing = Attachment::Missing("nothing has been attached".into());
+    snapshot.interfaces.push(crate::observe::snapshot::Interface {
+        attachment: missing,
+        ..interface("eth\"1\\\n", 9, Class::Guarded, Hook::None, "")
+    });
+    snapshot.problems.push(Problem {
+        severity: Severity::Warning,
+        subject: "eth0".into(),
+        problem: "odd".into(),
+        next_step: "look".into(),
+    });
+    let text = text(&snapshot, Format::Prometheus);
+    for line in [
+        "ollama_guard_enforcing 0.0",
+        "ollama_guard_seatbelt_installed 0.0",
+        "ollama_guard_problems{severity=\"gap\"} 2.0",
+        "ollama_guard_problems{severity=\"warning\"} 1.0",
+        "ollama_guard_interface_attached{device=\"eth\\\"1\\\\\\n\",class=\"guarded\",hook=\"none\"} 0.0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn without_a_memory_there_are_no_series_of_sources() {
+    let text = write(&day(), None, None, Format::Prometheus).unwrap();
+    assert!(!text.contains("source_packets") && text.contains("ollama_guard_sources_tracked"));
+}
+
+#[test]
+fn the_daemon_tells_of_its_configuration_and_process() {
+    let last_success = UNIX_EPOCH + Duration::from_millis(1_700_000_000_500);
+    let daemon = Daemon { reload: Reload { successful: false, last_success }, process: Process::read() };
+    let text = write(&day(), None, Some(daemon), Format::Prometheus).unwrap();
+    assert!(text.contains("ollama_guard_config_last_reload_successful 0.0\n"));
+    assert!(text.contains("ollama_guard_config_last_reload_success_timestamp_seconds 1700000000.5\n"));
+    assert!(text.contains("# TYPE process_cpu_seconds_total counter\n"));
+}
