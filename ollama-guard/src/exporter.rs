@@ -3,7 +3,7 @@
 //! Enforcement owes it nothing: the daemon's loop starts it, tells it of changes, and never waits for it. A port that is
 //! taken, a panic or a crowd of clients cost the metrics and nothing else.
 
-mod activation;
+pub mod activation;
 mod connections;
 mod listener;
 mod pages;
@@ -12,6 +12,7 @@ mod reader;
 mod tests;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -69,11 +70,11 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Starts to serve. Whatever goes wrong is logged.
-    pub fn start(settings: Settings) -> Self {
+    /// Starts to serve, on these sockets if systemd passed any. Whatever goes wrong is logged.
+    pub fn start(settings: Settings, inherited: Vec<OwnedFd>) -> Self {
         let (sender, receiver) = watch::channel(settings);
         let run = move || {
-            if let Err(error) = serve(receiver) {
+            if let Err(error) = serve(receiver, &inherited) {
                 error!("there are no metrics, the guard enforces all the same: {error}");
             }
         };
@@ -102,15 +103,14 @@ impl Drop for Exporter {
 }
 
 /// Serves until the sender of the settings is gone.
-fn serve(settings: watch::Receiver<Settings>) -> io::Result<()> {
+fn serve(settings: watch::Receiver<Settings>, inherited: &[OwnedFd]) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let reader = Reader::new(settings.clone(), Box::new(|settings| collect(&settings.paths, &settings.config)));
-    runtime.block_on(accept(settings, reader));
+    runtime.block_on(accept(settings, reader, inherited));
     Ok(())
 }
 
-async fn accept(mut settings: watch::Receiver<Settings>, reader: Reader) {
-    let inherited = activation::sockets();
+async fn accept(mut settings: watch::Receiver<Settings>, reader: Reader, inherited: &[OwnedFd]) {
     let reader = Arc::new(Mutex::new(reader));
     let mut connections = Connections::default();
     let (mut listeners, mut bound, mut told) = (Listeners::default(), None, None);
@@ -119,7 +119,7 @@ async fn accept(mut settings: watch::Receiver<Settings>, reader: Reader) {
         if bound.as_ref() != Some(&wanted) {
             // The old one first: the new address may contain it.
             listeners = Listeners::default();
-            match Listeners::open(wanted.as_ref(), &inherited) {
+            match Listeners::open(wanted.as_ref(), inherited) {
                 Ok(opened) => {
                     match opened.to_string() {
                         places if places.is_empty() => info!("metrics are switched off"),

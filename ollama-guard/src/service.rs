@@ -1,6 +1,7 @@
 //! The daemon: takes the lock, enforces, says so, and then only reacts.
 
 use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -35,10 +36,12 @@ pub fn init_logs() {
     if journal { logs.without_time().init() } else { logs.init() }
 }
 
-/// Enforces the policy until told to stop. Enforcement stays when this returns.
+/// Enforces the policy until told to stop. Enforcement stays when this returns. `config` is the file to name in advice;
+/// `sockets` are those that systemd opened for the metrics.
 pub async fn run(
     policy: Policy,
     config: PathBuf,
+    sockets: Vec<OwnedFd>,
     reload: &dyn Fn() -> Result<Policy, ConfigError>,
 ) -> anyhow::Result<()> {
     let _lock = InstanceLock::take(&policy.paths.run)?;
@@ -48,7 +51,7 @@ pub async fn run(
     let mut pass = reconciler.pass()?;
     announce(reconciler.policy(), &pass);
     let reloaded = Reload { successful: true, last_success: SystemTime::now() };
-    let exporter = Exporter::start(Settings::new(reconciler.policy(), config, reloaded));
+    let exporter = Exporter::start(Settings::new(reconciler.policy(), config, reloaded), sockets);
     let mut monitor = RulesetMonitor::default();
     loop {
         let again = pass.retry.unwrap_or(FULL_PASS).min(FULL_PASS);

@@ -5,10 +5,12 @@ use std::path::Path;
 use super::{config_file, load};
 use crate::config;
 use crate::exit::Exit;
+use crate::exporter::activation;
 use crate::service;
 
 /// Enforces and stays.
 pub(super) fn run(file: Option<&Path>) -> anyhow::Result<Exit> {
+    let sockets = activation::sockets();
     let policy = match load(file) {
         Ok(policy) => policy,
         Err(error) => {
@@ -21,6 +23,6 @@ pub(super) fn run(file: Option<&Path>) -> anyhow::Result<Exit> {
     let file = file.map(Path::to_owned);
     let reload = move || config::load(file.as_deref(), config::lockout::listeners);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(service::run(policy, config, &reload))?;
+    runtime.block_on(service::run(policy, config, sockets, &reload))?;
     Ok(Exit::Fine)
 }

@@ -25,7 +25,7 @@ impl Server {
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let reader = Reader::new(receiver.clone(), Box::new(|_| Ok(day())));
-            runtime.block_on(accept(receiver, reader));
+            runtime.block_on(accept(receiver, reader, &[]));
         });
         let server = Self { exporter: Exporter { settings: Some(sender), thread: Some(thread) }, folder };
         server.connect("a");

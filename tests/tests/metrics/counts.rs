@@ -1,8 +1,5 @@
-//! What the senders counted, what `/metrics` says, what `status --json` says, and what Prometheus makes of it.
+//! What the senders counted, what `/metrics` says, and what `status --json` says.
 
-use std::fs;
-use std::io::Write;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -46,67 +43,6 @@ fn the_scrape_is_what_was_sent_and_what_status_says() -> Result<()> {
     for metric in ["ollama_guard_source_packets_total", "ollama_guard_packets_total", "ollama_guard_drops_total"] {
         assert_eq!(of(&before, metric), of(&after, metric));
     }
-    Ok(())
-}
-
-#[test]
-fn promtool_finds_nothing_to_say() -> Result<()> {
-    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("promtool"));
-    let sides = Sides::new()?;
-    let guard = Guard::start(&sides.world.guard, POLICY)?;
-    sides.senders()?.iter_mut().try_for_each(|sender| sender.send(1))?;
-    wait::until("metrics", Duration::from_secs(5), || Scrape::get(&sides.world.guard, METRICS).is_ok())?;
-    lint(&Scrape::get(&sides.world.guard, METRICS)?.text)?;
-
-    let folder = guard.config();
-    let file = folder.with_file_name("ollama_guard.prom");
-    let output = guard.command(&["metrics", "--textfile", file.to_str().context("path")?])?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = fs::read_to_string(&file)?;
-    lint(&text)?;
-    let textfile = Scrape::parse(text)?;
-    assert!(textfile.sum("ollama_guard_packets_total", &[]) >= 10.0);
-    assert_eq!(textfile.sum("ollama_guard_enforcing", &[]), 1.0);
-    Ok(())
-}
-
-#[test]
-fn prometheus_stores_what_was_sent() -> Result<()> {
-    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("prometheus"));
-    let sides = Sides::new()?;
-    let guard = Guard::start(&sides.world.guard, POLICY)?;
-    let folder = guard.config().with_file_name("prometheus");
-    fs::create_dir(&folder)?;
-    let config = folder.join("prometheus.yml");
-    let scrape = include_str!("../../../dist/prometheus/scrape.yml");
-    fs::write(&config, format!("global: {{ scrape_interval: 1s }}\n{scrape}"))?;
-    let arguments = [
-        format!("--config.file={}", config.display()),
-        format!("--storage.tsdb.path={}", folder.join("data").display()),
-        "--web.listen-address=127.0.0.1:9090".to_owned(),
-    ];
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut prometheus = sides.world.guard.spawn("prometheus", &arguments)?;
-    prometheus.logged("Server is ready to receive web requests", Duration::from_secs(60))?;
-
-    let mut senders = sides.senders()?;
-    for (nth, sender) in (1..).zip(&mut senders) {
-        sender.send(10 * nth)?;
-    }
-    let sent: u64 = senders.iter().map(|sender| sender.sent).sum();
-    wait::until("Prometheus to have scraped everything", Duration::from_secs(30), || {
-        query(&sides.world.guard, "sum(ollama_guard_source_packets_total)").is_ok_and(|sum| sum == sent.to_string())
-    })
-    .with_context(|| prometheus.log())?;
-    for sender in &senders {
-        let source = format!("source=\"{}\",device=\"{}\"", sender.source, sender.interface());
-        let packets = query(&sides.world.guard, &format!("sum(ollama_guard_source_packets_total{{{source}}})"))?;
-        assert_eq!(packets, sender.sent.to_string(), "{source}");
-    }
-    let dropped = query(&sides.world.guard, "sum(ollama_guard_packets_total{verdict=\"dropped\"})")?;
-    let strangers: u64 = senders.iter().filter(|sender| !sender.is_trusted()).map(|sender| sender.sent).sum();
-    assert_eq!(dropped, strangers.to_string());
-    assert_eq!(query(&sides.world.guard, "up{job=\"ollama-guard\"}")?, "1");
     Ok(())
 }
 
@@ -172,26 +108,6 @@ fn compare_with_status(scrape: &Scrape, status: &Value) -> Result<()> {
 /// The lines of a metric.
 fn of<'a>(scrape: &'a Scrape, metric: &str) -> Vec<&'a str> {
     scrape.text.lines().filter(|line| line.starts_with(metric)).collect()
-}
-
-fn lint(text: &str) -> Result<()> {
-    let mut command = std::process::Command::new("promtool");
-    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut promtool = command.spawn()?;
-    promtool.stdin.take().context("stdin")?.write_all(text.as_bytes())?;
-    let output = promtool.wait_with_output()?;
-    let said = [output.stdout, output.stderr].concat();
-    ensure!(output.status.success() && said.is_empty(), "promtool: {}\n{text}", String::from_utf8_lossy(&said));
-    Ok(())
-}
-
-/// The value of an instant query with one result.
-fn query(ns: &Netns, query: &str) -> Result<String> {
-    let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let (_, body) = scrape::page(ns, "127.0.0.1:9090".parse()?, &format!("/api/v1/query?query={encoded}"))?;
-    let answer: Value = serde_json::from_str(&body).with_context(|| body.clone())?;
-    let value = answer["data"]["result"][0]["value"][1].as_str();
-    value.map(str::to_owned).with_context(|| format!("{query}: {answer}"))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few hundred packets")]

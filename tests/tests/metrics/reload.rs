@@ -1,12 +1,12 @@
-//! Where the metrics listen: moved by a reload, on a unix socket, on a port that is taken.
+//! Where the metrics listen: moved by a reload, on a unix socket, on a port that is taken, on a socket that systemd opened.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use anyhow::Result;
-use tests::guard::Guard;
+use anyhow::{Context, Result};
+use tests::guard::{Guard, binary};
 use tests::scrape::{self, Scrape};
 use tests::topology::World;
 use tests::{require, requires, wait};
@@ -54,6 +54,31 @@ fn a_reload_moves_them_and_a_faulty_one_is_told() -> Result<()> {
 
     guard.stop()?;
     assert!(!socket.exists(), "the socket is removed");
+    Ok(())
+}
+
+/// What systemd does for a service with a socket unit: the socket is descriptor 3.
+const ACTIVATE: &str = "\
+import os, socket, sys
+listener = socket.create_server(('127.0.0.1', 19999))
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn a_socket_from_systemd_is_used_instead() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("python3"));
+    let world = World::new()?;
+    let _lan = world.lan()?;
+    let guard = Guard::prepare(&world.guard, "")?;
+    let (binary, config) = (binary(), guard.config());
+    let arguments = ["-c", ACTIVATE, &binary.to_string_lossy(), "run", "--config", &config.to_string_lossy()];
+    let daemon = world.guard.spawn("python3", &arguments)?;
+    let passed = "127.0.0.1:19999".parse()?;
+    wait::until("metrics", PATIENCE, || Scrape::get(&world.guard, passed).is_ok()).with_context(|| daemon.log())?;
+    assert!(scrape::page(&world.guard, METRICS, "/metrics").is_err(), "the configured port is not opened");
     Ok(())
 }
 

@@ -61,3 +61,33 @@ fn the_daemon_tells_of_its_configuration_and_process() {
     assert!(text.contains("ollama_guard_config_last_reload_success_timestamp_seconds 1700000000.5\n"));
     assert!(text.contains("# TYPE process_cpu_seconds_total counter\n"));
 }
+
+/// Everything that is said under some name, somewhere.
+fn everything() -> String {
+    let mut ledger = Ledger::default();
+    ledger.update(&day(), 100);
+    let reload = Reload { successful: true, last_success: UNIX_EPOCH };
+    let daemon = Daemon { reload, process: Process::read() };
+    write(&day(), Some(&ledger), Some(daemon), Format::Prometheus).unwrap()
+}
+
+/// The metrics that a text speaks of.
+fn names(text: &str) -> std::collections::BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("ollama_guard_") || word.starts_with("process_")).collect()
+}
+
+#[test]
+fn rules_and_dashboard_use_metrics_that_exist_and_the_documentation_has_them_all() {
+    let text = everything();
+    let series = text.lines().filter(|line| !line.starts_with('#'));
+    let exist: std::collections::BTreeSet<&str> = series.filter_map(|line| line.split(['{', ' ']).next()).collect();
+    for (file, text) in [
+        ("alerts.yml", include_str!("../../../../dist/prometheus/alerts.yml")),
+        ("grafana.json", include_str!("../../../../dist/prometheus/grafana.json")),
+    ] {
+        let used = names(text);
+        assert!(used.len() > 5 && used.is_subset(&exist), "{file}: {:?}", used.difference(&exist));
+    }
+    assert_eq!(names(include_str!("../../../../docs/metrics.md").replace("ollama_guard.prom", "").as_str()), exist);
+}
