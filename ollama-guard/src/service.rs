@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::ConfigError;
+use crate::exit::in_words;
 use crate::links::LinkEvents;
 use crate::observe::text::services;
 use crate::policy::{Mode, Policy};
@@ -53,7 +54,9 @@ pub async fn run(policy: Policy, reload: &dyn Fn() -> Result<Policy, ConfigError
         }
         match reconciler.pass() {
             Ok(done) => pass = done,
-            Err(error) => error!("{error:#}; what stands stays in force, and this is tried again within 30 s"),
+            Err(error) => {
+                error!("{}; what stands stays in force, and this is tried again within 30 s", in_words(&error))
+            }
         }
     }
     notify(&[NotifyState::Stopping]);
@@ -67,7 +70,7 @@ fn apply(reconciler: &mut Reconciler, reload: &dyn Fn() -> Result<Policy, Config
         Err(error) => error!("the configuration was not reloaded, the old one stays in force: {error}"),
         Ok(policy) => match reconciler.set_policy(policy) {
             Ok(()) => info!("configuration reloaded"),
-            Err(error) => error!("the configuration was not reloaded: {error:#}"),
+            Err(error) => error!("the configuration was not reloaded: {}", in_words(&error)),
         },
     }
 }

@@ -14,6 +14,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::map::{Map, Write};
 use super::shared::NAMES;
 use super::{DatapathError, PinDirectory, sys};
+use crate::class::Class;
 use crate::plan::rules::KernelRules;
 
 /// The kernel object, compiled by `build.rs`.
@@ -77,6 +78,11 @@ impl ProgramKey {
         OBJECT.hash(&mut hasher);
         rules.hash(&mut hasher);
         Self(format!("{}-{}-{:016x}", rules.class, family.as_str(), hasher.finish()))
+    }
+
+    /// Does a pin of this name hold a program for interfaces of this class?
+    pub fn is_of_class(pin: &str, class: Class) -> bool {
+        pin.split_once('-').is_some_and(|(prefix, _)| prefix == class.as_str())
     }
 
     /// The pin's name.

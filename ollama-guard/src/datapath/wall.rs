@@ -56,9 +56,10 @@ impl Wall {
         Ok(Self { pins, tracked, instances: BTreeMap::new(), maps })
     }
 
-    /// Opens the wall to read it; `None` if nothing was ever pinned.
+    /// Opens the wall to read it; `None` if nothing was ever pinned, or a first start has not come (or never came) to
+    /// that: then nothing is attached either.
     pub fn open(pins: PinDirectory) -> Result<Option<Self>, DatapathError> {
-        if !pins.versions()?.ours {
+        if !pins.versions()?.ours || !SharedMaps::are_pinned(&pins) {
             return Ok(None);
         }
         let maps = Some(SharedMaps::open(&pins)?);
