@@ -8,7 +8,7 @@ use ollama_guard_common::{
     Packet, Payload, Suspect, Traffic, Transport, Verdict, classify_network, judge, suspect, untag,
 };
 
-use crate::access::{Copied, Linear, MAC, NETWORK};
+use crate::access::{Datagram, Frame, Linear};
 use crate::record::conclude;
 use crate::route::Route;
 use crate::rules::Constants;
@@ -29,21 +29,23 @@ pub(crate) fn guard_tc(context: TcContext) -> i32 {
     }
     let frame = Linear { start: context.data(), end: context.data_end() };
     let traffic = classify(&frame, ethertype(skb));
-    let bits = if matches!(traffic, Traffic::Ambiguous(_) | Traffic::Ip(_, Transport::Ambiguous(..))) {
-        look_again(skb) // what is missing may be in page fragments
-    } else {
-        bits(skb, traffic)
-    };
-    if bits == 0 { TC_ACT_UNSPEC } else { act::<MAC>(skb, bits) }
+    // What is missing may be in page fragments.
+    let bits = if is_ambiguous(traffic) { look_again(skb) } else { bits(skb, traffic) };
+    if bits == 0 { TC_ACT_UNSPEC } else { act(skb, bits) }
 }
 
 /// Devices without one: tun, WireGuard, IPIP, GRE, sit, PPP.
 #[classifier]
 pub(crate) fn guard_tc_l3(context: TcContext) -> i32 {
     let skb = context.skb.skb;
-    let traffic = classify_network(&Copied::<NETWORK> { skb }, ethertype(skb), 0);
-    let bits = bits(skb, traffic);
-    if bits == 0 { TC_ACT_UNSPEC } else { act::<NETWORK>(skb, bits) }
+    let traffic = classify_network(&Datagram { skb }, ethertype(skb), 0);
+    let bits = if is_ambiguous(traffic) { look_again_l3(skb) } else { bits(skb, traffic) };
+    if bits == 0 { TC_ACT_UNSPEC } else { act_l3(skb, bits) }
+}
+
+#[inline(always)]
+fn is_ambiguous(traffic: Traffic) -> bool {
+    matches!(traffic, Traffic::Ambiguous(_) | Traffic::Ip(_, Transport::Ambiguous(..)))
 }
 
 /// The kernel has moved the outermost tag out of the frame; priority tags may follow it.
@@ -58,7 +60,14 @@ fn classify<P: Packet>(frame: &P, ethertype: u16) -> Traffic {
 
 #[inline(never)]
 fn look_again(skb: *mut __sk_buff) -> u32 {
-    bits(skb, classify(&Copied::<MAC> { skb }, ethertype(skb)))
+    bits(skb, classify(&Frame { skb }, ethertype(skb)))
+}
+
+#[inline(never)]
+fn look_again_l3(skb: *mut __sk_buff) -> u32 {
+    let packet = Datagram { skb };
+    packet.pull();
+    bits(skb, classify_network(&packet, ethertype(skb), 0))
 }
 
 /// [`Suspect::to_bits`], or 0 for a packet that is none of our business.
@@ -72,9 +81,19 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u32 {
 
 /// A function of its own, so that the path of unrelated packets is short and verified once.
 #[inline(never)]
-fn act<const FROM: u32>(skb: *mut __sk_buff, suspect: u32) -> i32 {
+fn act(skb: *mut __sk_buff, suspect: u32) -> i32 {
+    enact(skb, &Frame { skb }, suspect)
+}
+
+#[inline(never)]
+fn act_l3(skb: *mut __sk_buff, suspect: u32) -> i32 {
+    enact(skb, &Datagram { skb }, suspect)
+}
+
+#[inline(always)]
+fn enact<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u32) -> i32 {
     let policy = policy(skb);
-    let decision = judge(&policy, &Copied::<FROM> { skb }, Suspect::from_bits(suspect));
+    let decision = judge(&policy, packet, Suspect::from_bits(suspect));
     // SAFETY: as above.
     let (merged, bytes) = unsafe { ((*skb).gso_segs, (*skb).len) };
     // An aggregate counts as the packets it was merged from; anything else says 0.

@@ -5,6 +5,7 @@
 //! so they run in parallel; everything is removed on drop, and what a crashed run left is removed by the next one.
 
 pub mod claims;
+pub mod frames;
 pub mod guard;
 pub mod layers;
 pub mod leftovers;
@@ -14,8 +15,10 @@ pub mod packet;
 pub mod ping;
 pub mod probe;
 pub mod process;
+pub mod prog_run;
 pub mod real;
 pub mod requires;
+pub mod stand;
 pub mod topology;
 pub mod wait;
 pub mod wireguard;

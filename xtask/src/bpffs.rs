@@ -2,9 +2,11 @@
 
 use crate::sh;
 use anyhow::{Context as _, Result};
-use std::fs;
+use std::process::Command;
 
 const MOUNT_POINT: &str = "/sys/fs/bpf";
+/// What the kernel calls this kind of file system.
+const MAGIC: &str = "cafe4a11";
 
 /// A mounted bpffs.
 #[must_use = "who mounted it may want to unmount it"]
@@ -14,11 +16,7 @@ pub(crate) struct Bpffs {
 
 /// Mounts it where it belongs, unless it is. systemd does so at boot; containers and minimal systems do not.
 pub(crate) fn mount() -> Result<Bpffs> {
-    let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
-    let mounted = mounts.lines().any(|line| {
-        let mut fields = line.split(' ').skip(1);
-        fields.next() == Some(MOUNT_POINT) && fields.next() == Some("bpf")
-    });
+    let mounted = is_mounted()?;
     if !mounted {
         eprintln!("mounting bpffs on {MOUNT_POINT}: pinned kernel programs live there, and outlive the program");
         // For root only, as systemd mounts it.
@@ -27,6 +25,13 @@ pub(crate) fn mount() -> Result<Bpffs> {
         })?;
     }
     Ok(Bpffs { mounted_here: !mounted })
+}
+
+/// Asks the file system that is really seen there: the list of mounts also names those covered by another.
+fn is_mounted() -> Result<bool> {
+    let output = Command::new("stat").args(["--file-system", "--format=%t", MOUNT_POINT]).output();
+    let output = output.context("cannot run stat")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim() == MAGIC)
 }
 
 impl Bpffs {

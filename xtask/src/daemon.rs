@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -27,6 +27,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// `arguments` are options that every command takes (`--config FILE`).
 pub(crate) fn start(binary: &Path, arguments: &[OsString]) -> Result<()> {
     let _stays = bpffs::mount()?;
+    let binary = &path::absolute(binary)?; // it is started from another folder
     let lock = Lock::of(arguments);
     let guard = Guard { binary: binary.to_owned(), arguments, lock: &lock };
     if let Some(running) = lock.holder()? {

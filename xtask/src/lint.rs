@@ -1,7 +1,7 @@
 //! `cargo xtask lint`: formatting, clippy, documentation, licences and sources. Every warning is an error.
 
 use crate::{kernel::KernelBuild, setup, sh, toolchain::Toolchain};
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use std::{env, process::Command, time::Duration};
 
 const CARGO_DENY: &str = "0.20.2";
@@ -10,16 +10,41 @@ const ADVISORIES: &str = "https://github.com/rustsec/advisory-db";
 /// The host's crates: the kernel programs are linted on their own target.
 const HOST: [&str; 3] = ["--locked", "--workspace", "--exclude=ollama-guard-ebpf"];
 
-/// Runs every check; the first that fails ends it.
+/// Runs every check, also after one has failed: one run shows all there is to do.
 pub(crate) fn lint() -> Result<()> {
     setup::build_needs()?;
-    sh::run(sh::cargo("fmt").args(["--all", "--check"]))?;
-    sh::run(sh::cargo("clippy").args(HOST).args(["--all-targets", "--", "-Dwarnings"]))?;
-    kernel_programs()?;
-    sh::run(
-        sh::cargo("doc").args(HOST).args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-Dwarnings"),
-    )?;
-    dependencies()
+    let checks: [(&str, fn() -> Result<()>); 5] = [
+        ("formatting", formatting),
+        ("clippy", clippy),
+        ("kernel programs", kernel_programs),
+        ("documentation", documentation),
+        ("dependencies", dependencies),
+    ];
+    let mut failed = Vec::new();
+    for (name, check) in checks {
+        if let Err(error) = check() {
+            eprintln!("error: {error:#}");
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed checks: {}", failed.join(", "));
+    }
+    eprintln!("lint: no complaint");
+    Ok(())
+}
+
+fn formatting() -> Result<()> {
+    sh::run(sh::cargo("fmt").args(["--all", "--check"])).context("run `cargo fmt --all`")
+}
+
+fn clippy() -> Result<()> {
+    sh::run(sh::cargo("clippy").args(HOST).args(["--all-targets", "--keep-going", "--", "-Dwarnings"]))
+}
+
+fn documentation() -> Result<()> {
+    let mut cargo = sh::cargo("doc");
+    sh::run(cargo.args(HOST).args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
 /// The kernel programs on their own target: by clippy where the compiler that builds them has one, else by the

@@ -5,7 +5,7 @@ use ollama_guard_common::{Ambiguity, Decision, Fate, Outcome, Verdict, classify_
 use proptest::prelude::*;
 
 use crate::model::{Fixed, GUARDED, OTHER};
-use crate::packet::strategy::{self, Pool};
+use crate::packet::strategy::{self, Frame, Pool};
 use crate::packet::{Extension, Fragment, Packet};
 
 /// What the whole machine says of a frame; `None`: passed without being counted.
@@ -101,7 +101,7 @@ proptest! {
     #[test]
     fn whatever_the_packet_and_the_policy(
         policy in policy(),
-        frame in strategy::frame(&Pool::of_ports(&[GUARDED, OTHER])),
+        Frame(frame) in strategy::frame(&Pool::of_ports(&[GUARDED, OTHER])),
     ) {
         let Some(decision) = decide(&policy, &frame) else { return Ok(()) };
         let fate = decision.outcome.fate();
@@ -135,7 +135,7 @@ proptest! {
     #[test]
     fn ambiguity_is_the_only_reason_without_a_service(
         policy in policy(),
-        frame in strategy::frame(&Pool::of_ports(&[GUARDED, OTHER])),
+        Frame(frame) in strategy::frame(&Pool::of_ports(&[GUARDED, OTHER])),
     ) {
         let Some(suspect) = suspect(&policy, classify_ethernet(&*frame)) else { return Ok(()) };
         prop_assert_eq!(suspect.service == ServiceIndex::UNKNOWN, suspect.ambiguity.is_some());

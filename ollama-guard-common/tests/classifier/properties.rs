@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::model::{Fixed, GUARDED, OTHER, told};
-use crate::packet::strategy::{self, Pool};
+use crate::packet::strategy::{self, Frame, Pool};
 use crate::packet::{Transport, Truth};
 
 fn pool() -> Pool {
@@ -23,7 +23,7 @@ proptest! {
     }
 
     #[test]
-    fn no_mutation_of_a_packet_makes_it_panic(frame in strategy::frame(&pool())) {
+    fn no_mutation_of_a_packet_makes_it_panic(Frame(frame) in strategy::frame(&pool())) {
         classify_ethernet(&*frame);
     }
 

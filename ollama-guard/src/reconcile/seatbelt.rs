@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::links::{Kind, Links};
+use crate::links::Links;
 use crate::plan::class::Placements;
 use crate::policy::Policy;
 use crate::seatbelt::ruleset::{Ruleset, Surroundings, lower};
@@ -32,14 +32,7 @@ pub(super) struct Outcome {
 
 /// The table for a policy among these interfaces.
 pub fn ruleset(policy: &Policy, links: &Links, placements: &Placements) -> Ruleset {
-    let bridges = links.iter().filter(|link| link.kind == Kind::Bridge && link.raw_name.is_none());
-    let surroundings = Surroundings {
-        not_containers: placements.refused_containers.clone(),
-        bridges: bridges.map(|link| link.name.clone()).collect(),
-        vrf_devices: placements.vrf_devices.clone(),
-        ..Surroundings::default()
-    };
-    lower(policy, &surroundings)
+    lower(policy, &Surroundings::of(placements, links))
 }
 
 impl Keeper {

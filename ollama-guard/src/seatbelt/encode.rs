@@ -70,7 +70,7 @@ fn comment(text: &str) -> Vec<u8> {
         end -= 1;
     }
     let length = u8::try_from(end + 1).expect("at most 128");
-    [&[0, length], text[..end].as_bytes(), &[0]].concat()
+    [&[0, length], &text.as_bytes()[..end], &[0]].concat()
 }
 
 /// A named counter that starts at these values.

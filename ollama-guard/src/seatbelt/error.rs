@@ -5,7 +5,7 @@ use std::{fmt, io};
 /// Why the seatbelt could not be put on, read or taken off.
 #[derive(Debug)]
 pub enum SeatbeltError {
-    /// The kernel has no nf_tables, or it could not load the module.
+    /// The kernel has no `nf_tables`, or it could not load the module.
     Unavailable(io::Error),
     /// This process may not change nftables.
     Forbidden,

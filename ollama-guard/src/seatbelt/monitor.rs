@@ -13,7 +13,7 @@ use super::transport::{self, Header, Netlink};
 const GROUP: u32 = 1 << (libc::NFNLGRP_NFTABLES - 1);
 /// `struct nfgenmsg`: family, version, resource id.
 const GENERIC_HEADER: usize = 4;
-/// Attribute 1 of every nf_tables object but a generation is the table's name (`NFTA_*_TABLE`, `NFTA_TABLE_NAME`).
+/// Attribute 1 of every `nf_tables` object but a generation is the table's name (`NFTA_*_TABLE`, `NFTA_TABLE_NAME`).
 const TABLE_NAME: u16 = 1;
 const GENERATION_PROCESS: u16 = 2;
 const GENERATION_PROCESS_NAME: u16 = 3;
@@ -104,7 +104,7 @@ impl Monitor {
     }
 }
 
-/// The nf_tables message number.
+/// The `nf_tables` message number.
 fn message(header: &Header<'_>) -> Option<i32> {
     (header.kind >> 8 == libc::NFNL_SUBSYS_NFTABLES).then_some(header.kind & 0xff)
 }

@@ -1,6 +1,6 @@
 //! What the kernel holds, and how it differs from what it should hold.
 //!
-//! Anyone with CAP_NET_ADMIN may read a table, whoever owns it: `status` works while the daemon is dead.
+//! Anyone with `CAP_NET_ADMIN` may read a table, whoever owns it: `status` works while the daemon is dead.
 
 use std::collections::{BTreeMap, BTreeSet};
 

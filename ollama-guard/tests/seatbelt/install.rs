@@ -112,3 +112,26 @@ fn an_orphan_is_adopted_verified_and_rewritten() {
         }
     });
 }
+
+#[test]
+fn many_sources_fit_into_one_batch() {
+    let host = Netns::new("large");
+    host.within(|| {
+        let mut policy = policy();
+        let network = |i: u32| format!("{}.{}.{}.{}/31", 20 + (i >> 14), i >> 6 & 0xff, i & 0x3f, 4);
+        policy.allow = (0..20_000).map(|i| allow(&network(i), None, None)).collect();
+        let surroundings = Surroundings::default();
+        let mut seatbelt = Seatbelt::open(TABLE).unwrap();
+        let mut timed = |policy: &Policy, what: &str| {
+            let ruleset = lower(policy, &surroundings);
+            let start = Instant::now();
+            seatbelt.apply(&ruleset).unwrap();
+            println!("{what}: {:?}", start.elapsed());
+            assert!(seatbelt.status().unwrap().intact);
+        };
+        timed(&policy, "new");
+        timed(&policy, "unchanged");
+        policy.allow.pop();
+        timed(&policy, "one source less");
+    });
+}

@@ -1,5 +1,5 @@
-//! The seatbelt against the wall's decision, and against a real kernel: the latter needs root and nf_tables; every test has
-//! network namespaces of its own.
+//! The seatbelt against the wall's decision, and against a real kernel: the latter needs root and
+//! `nf_tables`. Every test has network namespaces of its own.
 
 mod agreement;
 mod install;

@@ -14,12 +14,32 @@ pub(crate) const INTERFACES: [&str; 10] =
 const PATTERNS: [&str; 9] = ["lo", "eth0", "wg0", "wg*", "docker0", "br-*", "br*", "tailscale0", "eth*"];
 pub(crate) const PORTS: [u16; 5] = [11434, 8080, 1, 65535, 3000];
 const NETWORKS: [&str; 14] = [
-    "0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "11.0.0.0/8", "192.168.1.50/32", "240.0.0.0/4",
-    "255.255.255.255/32", "::/0", "fd00::/8", "fd00:1::/32", "fd00:1::5/128", "8000::/1", "fe80::/10",
+    "0.0.0.0/0",
+    "10.0.0.0/8",
+    "10.1.0.0/16",
+    "10.1.2.3/32",
+    "11.0.0.0/8",
+    "192.168.1.50/32",
+    "240.0.0.0/4",
+    "255.255.255.255/32",
+    "::/0",
+    "fd00::/8",
+    "fd00:1::/32",
+    "fd00:1::5/128",
+    "8000::/1",
+    "fe80::/10",
 ];
 pub(crate) const SOURCES: [&str; 10] = [
-    "10.0.0.1", "10.1.2.3", "10.1.2.4", "11.9.9.9", "192.168.1.50", "255.255.255.255", "fd00:1::5", "fd01::1",
-    "2001:db8::1", "fe80::1",
+    "10.0.0.1",
+    "10.1.2.3",
+    "10.1.2.4",
+    "11.9.9.9",
+    "192.168.1.50",
+    "255.255.255.255",
+    "fd00:1::5",
+    "fd01::1",
+    "2001:db8::1",
+    "fe80::1",
 ];
 
 fn patterns() -> impl Strategy<Value = Vec<NamePattern>> {
@@ -31,11 +51,8 @@ fn names(pool: &'static [&'static str]) -> impl Strategy<Value = BTreeSet<Interf
 }
 
 fn services() -> impl Strategy<Value = Vec<Service>> {
-    let protocols = prop_oneof![
-        Just(vec![Protocol::Tcp]),
-        Just(vec![Protocol::Udp]),
-        Just(vec![Protocol::Tcp, Protocol::Udp])
-    ];
+    let protocols =
+        prop_oneof![Just(vec![Protocol::Tcp]), Just(vec![Protocol::Udp]), Just(vec![Protocol::Tcp, Protocol::Udp])];
     (subsequence(PORTS.to_vec(), 1..=3), protocols.clone(), protocols).prop_map(|(ports, first, second)| {
         let (head, tail) = ports.split_at(1);
         let mut services = vec![support::service("one", head, &first)];

@@ -1,5 +1,6 @@
 //! Random packets: most of them nearly right, because packets of random bytes never get past the first check.
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::collection::vec;
@@ -135,12 +136,22 @@ pub fn wrapped(pool: &Pool) -> impl Strategy<Value = Packet> + use<> {
     })
 }
 
+/// The bytes of a frame, shown in hexadecimal.
+#[derive(Clone)]
+pub struct Frame(pub Vec<u8>);
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// A frame: a packet, often with something done to its bytes.
-pub fn frame(pool: &Pool) -> impl Strategy<Value = Vec<u8>> + use<> {
+pub fn frame(pool: &Pool) -> impl Strategy<Value = Frame> + use<> {
     (packet(pool), mutation()).prop_map(|(packet, mutation)| {
         let mut bytes = packet.bytes();
         mutation.apply(&mut bytes);
-        bytes
+        Frame(bytes)
     })
 }
 

@@ -3,11 +3,11 @@
 use super::{Extension, Network, Packet, Transport};
 
 /// Most priority tags that are looked behind.
-pub const TAGS: usize = 4;
+pub(super) const TAGS: usize = 4;
 /// Most extension headers that are followed.
-pub const EXTENSIONS: usize = 8;
+pub(super) const EXTENSIONS: usize = 8;
 /// Furthest a transport header may begin behind the IP header.
-pub const REACH: usize = 2047;
+pub(super) const REACH: usize = 2047;
 
 /// What a packet is to someone who guards ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ const FREE: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// After this long without a repair the fight is over.
-const PEACE: Duration = Duration::from_secs(60);
+const PEACE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Backoff {

@@ -106,9 +106,8 @@ impl Judge<'_> {
 
     /// Packets without a readable port that cannot reach a guarded one.
     fn harmless(self) -> Vec<Rule> {
-        let protocols: BTreeSet<Protocol> = (self.policy.services.iter())
-            .flat_map(|service| service.protocols.iter().copied())
-            .collect();
+        let protocols: BTreeSet<Protocol> =
+            (self.policy.services.iter()).flat_map(|service| service.protocols.iter().copied()).collect();
         let other = match protocols.first() {
             Some(only) if protocols.len() == 1 => Match::ProtocolIsNot(*only),
             _ => Match::ProtocolIsNeither,
