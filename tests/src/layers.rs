@@ -44,12 +44,12 @@ impl Layers {
     }
 }
 
-/// Makes of each function that takes [`Layers`] one test for every arrangement, named `arrangement::function`.
+/// Makes of each function that takes [`Layers`] one test for each layer alone and one for both, named
+/// `arrangement::function`.
 #[macro_export]
 macro_rules! for_each_arrangement {
     ($($test:ident),+ $(,)?) => {
         $crate::arrangement!(xdp, Xdp, $($test),+);
-        $crate::arrangement!(xdp_generic, XdpGeneric, $($test),+);
         $crate::arrangement!(tc, Tc, $($test),+);
         $crate::arrangement!(seatbelt, Seatbelt, $($test),+);
         $crate::arrangement!(both, Both, $($test),+);

@@ -134,6 +134,18 @@ impl Instance {
     }
 }
 
+/// Creates and pins the shared maps that are missing, so that the state has a place before any interface wants a program.
+pub(super) fn create_maps(pins: &PinDirectory, tracked: u32) -> Result<(), DatapathError> {
+    let mut loader = EbpfLoader::new();
+    loader.map_max_entries("strangers", tracked);
+    for name in NAMES {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    loader.load(OBJECT).map(drop).map_err(|error| {
+        if is_denied(&error) { DatapathError::NotPermitted } else { load_error("kernel object: its maps", &error) }
+    })
+}
+
 /// Creates the maps and loads one program, with its constants and allow-lists in place and frozen.
 fn load(pins: &PinDirectory, rules: &KernelRules, variant: &Variant, tracked: u32) -> Result<Ebpf, DatapathError> {
     let seed = u32::try_from(std::hash::RandomState::new().hash_one(0_u8) >> 32).unwrap_or(0);

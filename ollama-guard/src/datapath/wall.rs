@@ -8,7 +8,7 @@ use ollama_guard_common::abi::{InterfaceCounters, ServiceIndex};
 
 use super::map::Write;
 use super::pins::{entries, pin_error, unpin};
-use super::program::Instance;
+use super::program::{self, Instance};
 use super::shared::SharedMaps;
 use super::sys;
 use super::{DatapathError, Family, PinDirectory, ProgramKey, Reading, State, state};
@@ -52,6 +52,9 @@ impl Wall {
     pub fn create(pins: PinDirectory, tracked: u32) -> Result<Self, DatapathError> {
         pins.create()?;
         pins.finish_installs()?;
+        if !SharedMaps::are_pinned(&pins) {
+            program::create_maps(&pins, tracked)?;
+        }
         let maps = SharedMaps::open(&pins).ok();
         Ok(Self { pins, tracked, instances: BTreeMap::new(), maps })
     }

@@ -19,7 +19,7 @@ fn down_leaves_nothing(layers: Layers) -> Result<()> {
     let listener = Listener::http(&world.guard, PORT)?;
     // Somebody else's table and qdisc stay as they are.
     world.guard.nft("table inet theirs { chain input { type filter hook input priority 0; accept; }; }")?;
-    let interfaces = || world.guard.run("ip", &["-d", "link"]);
+    let interfaces = || world.guard.run("ip", &["link"]);
     let rules = || world.guard.run("nft", &["list", "ruleset"]);
     let before = (interfaces()?, rules()?);
 

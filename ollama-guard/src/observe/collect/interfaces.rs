@@ -48,6 +48,9 @@ pub(super) fn notices(seen: &Seen<'_>) -> Vec<Problem> {
 
 fn row(seen: &Seen<'_>, link: &Link) -> Interface {
     let (class, attachment) = match seen.placements.get(link.index) {
+        Some(Placement::Attach(class, _)) if !seen.state.policy.layers.wall => {
+            (*class, Attachment::NotNeeded("eBPF off".to_owned()))
+        }
         Some(Placement::Attach(class, _)) => (*class, attachment(seen, link, *class)),
         Some(Placement::LeftToMaster(master)) => {
             let name = seen.links.get(*master).map_or_else(String::new, |master| master.name.to_string());
