@@ -32,12 +32,13 @@ fn load(file: Option<&Path>) -> Result<Policy, ConfigError> {
     config::load(file, config::lockout::listeners)
 }
 
-/// For commands that only look: a faulty file changes nothing that is in force, so they go on with the default paths
-/// and say so.
+/// For commands that look at what is in force, which a faulty file does not change: they go on, with the directories
+/// it names as far as these can be read, and say so.
 fn load_to_look(file: Option<&Path>) -> Policy {
     load(file).unwrap_or_else(|error| {
-        eprintln!("{error}\nlooking in the default places meanwhile\n");
-        config::built_in()
+        let paths = config::paths(file);
+        eprintln!("{error}\nwhat is in force is looked for in {} meanwhile\n", paths.bpf.display());
+        Policy { paths, ..config::built_in() }
     })
 }
 

@@ -25,7 +25,7 @@ use toml::de::DeTable;
 
 pub use error::{ConfigError, Fault};
 
-use crate::policy::{Policy, Profile};
+use crate::policy::{Paths, Policy, Profile};
 use error::Faults;
 use lockout::Listener;
 use section::Section;
@@ -60,6 +60,22 @@ pub fn parse(file: &Path, text: &str, listeners: &[Listener]) -> Result<Policy, 
     }
     let policy = read::policy(Section::root(table.get_ref(), &faults), listeners);
     if faults.is_empty() { Ok(policy) } else { Err(faults.into_error(file, text)) }
+}
+
+/// The directories that a file names, whatever else is wrong with it: what it put in force is still there.
+pub fn paths(path: Option<&Path>) -> Paths {
+    paths_in(&std::fs::read_to_string(path.unwrap_or(Path::new(DEFAULT_PATH))).unwrap_or_default())
+}
+
+/// Reads the section by itself, since the parser may not find its way back from a fault before it.
+fn paths_in(text: &str) -> Paths {
+    let lines = text.lines().skip_while(|line| line.trim() != "[paths]");
+    let section: String =
+        lines.skip(1).take_while(|line| !line.starts_with('[')).flat_map(|line| [line, "\n"]).collect();
+    let (table, _) = DeTable::parse_recoverable(&section);
+    let (faults, mut paths) = (Faults::default(), built_in().paths);
+    paths::read(Section::root(table.get_ref(), &faults), &mut paths);
+    paths
 }
 
 /// The policy in force when there is no configuration file.

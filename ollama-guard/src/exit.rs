@@ -32,3 +32,30 @@ impl From<Exit> for ExitCode {
         exit.code().into()
     }
 }
+
+/// An error and its causes in one line, each said once: many of our messages hold their cause already.
+pub fn in_words(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |words, cause| match (words.as_str(), cause.to_string()) {
+        ("", cause) => cause,
+        (said, cause) if said.contains(&cause) => words,
+        (said, cause) => format!("{said}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || io::Error::from_raw_os_error(2);
+        let told: Result<(), _> = Err(cause()).context("cannot open x: No such file or directory (os error 2)");
+        assert_eq!(in_words(&told.unwrap_err()), "cannot open x: No such file or directory (os error 2)");
+        let untold: Result<(), _> = Err(cause()).context("cannot open x");
+        assert_eq!(in_words(&untold.unwrap_err()), "cannot open x: No such file or directory (os error 2)");
+    }
+}

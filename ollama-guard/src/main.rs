@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use ollama_guard::cli::Cli;
 use ollama_guard::command;
-use ollama_guard::exit::Exit;
+use ollama_guard::exit::{Exit, in_words};
 
 fn main() -> ExitCode {
     let exit = command::run(&Cli::parse()).unwrap_or_else(|error| {
-        eprintln!("ollama-guard: {error:#}");
+        eprintln!("ollama-guard: {}", in_words(&error));
         Exit::Failed
     });
     exit.into()

@@ -27,7 +27,7 @@ pub struct Reconciler {
     since: u64,
     /// Repairs of the table by earlier runs.
     repairs_before: u64,
-    /// `None` while the configuration switches the eBPF layer off.
+    /// `None` where there is no BPF and the configuration asks for none.
     wall: Option<Wall>,
     seatbelt: seatbelt::Keeper,
     refusals: wall::Refusals,
@@ -56,7 +56,14 @@ impl Reconciler {
     /// Takes over what an earlier daemon left. Changes nothing before the first [`Self::pass`].
     pub fn new(policy: Policy) -> anyhow::Result<Self> {
         let pins = PinDirectory::at(&policy.paths.bpf);
-        let wall = if policy.layers.wall { Some(Wall::create(pins, policy.sources.tracked)?) } else { None };
+        // Without the eBPF layer it still holds what `status` reads; but those who switch that off may have no BPF.
+        let wall = match Wall::create(pins, policy.sources.tracked) {
+            Err(error) if !policy.layers.wall => {
+                warn!("status will know nothing of what this daemon does: {error}");
+                None
+            }
+            wall => Some(wall?),
+        };
         let earlier = wall.as_ref().map(Wall::state).transpose().unwrap_or_else(|error| {
             warn!("what an earlier run wrote down is lost, its service counters may be renamed: {error}");
             None
@@ -86,13 +93,8 @@ impl Reconciler {
     /// Puts another policy in force at the next pass.
     pub fn set_policy(&mut self, policy: Policy) -> anyhow::Result<()> {
         let pins = PinDirectory::at(&policy.paths.bpf);
-        match (&self.wall, policy.layers.wall) {
-            (None, true) => self.wall = Some(Wall::create(pins, policy.sources.tracked)?),
-            (Some(_), false) => {
-                self.wall = None;
-                pins.remove_all()?;
-            }
-            _ => {}
+        if self.wall.is_none() && policy.layers.wall {
+            self.wall = Some(Wall::create(pins, policy.sources.tracked)?);
         }
         if !policy.layers.seatbelt {
             self.seatbelt.remove()?;
@@ -119,7 +121,9 @@ impl Reconciler {
         let mut pass = Pass { seatbelt_failed: belt.failed, retry: belt.retry, ..Pass::default() };
         pass.changed += usize::from(belt.changed);
         if let Some(mut wall) = self.wall.take() {
-            let result = self.pass_wall(&mut wall, &links, &placements, &mut pass);
+            let nowhere = Placements::default();
+            let wanted = if self.policy.layers.wall { &placements } else { &nowhere };
+            let result = self.pass_wall(&mut wall, &links, wanted, &mut pass);
             self.wall = Some(wall);
             result?;
         }

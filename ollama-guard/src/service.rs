@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::ConfigError;
+use crate::exit::in_words;
 use crate::exporter::{Exporter, Settings};
 use crate::links::LinkEvents;
 use crate::observe::metrics::Reload;
@@ -65,7 +66,9 @@ pub async fn run(
         }
         match reconciler.pass() {
             Ok(done) => pass = done,
-            Err(error) => error!("{error:#}; what stands stays in force, and this is tried again within 30 s"),
+            Err(error) => {
+                error!("{}; what stands stays in force, and this is tried again within 30 s", in_words(&error))
+            }
         }
     }
     notify(&[NotifyState::Stopping]);
@@ -77,7 +80,7 @@ pub async fn run(
 fn apply(reconciler: &mut Reconciler, reload: &dyn Fn() -> Result<Policy, ConfigError>, exporter: &Exporter) {
     let applied = match reload() {
         Err(error) => Err(format!("the old one stays in force: {error}")),
-        Ok(policy) => reconciler.set_policy(policy).map_err(|error| format!("{error:#}")),
+        Ok(policy) => reconciler.set_policy(policy).map_err(|error| in_words(&error)),
     };
     match applied {
         Ok(()) => {

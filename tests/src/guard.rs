@@ -170,6 +170,22 @@ impl<'a> Guard<'a> {
         row.cloned().with_context(|| format!("no interface {name} in {status:#}"))
     }
 
+    /// Waits until an interface's row is as `condition` says; [`Value::Null`] stands for no row.
+    pub fn interface_when(&self, name: &str, what: &str, mut condition: impl FnMut(&Value) -> bool) -> Result<Value> {
+        let row = |status: &Value| {
+            let rows = status["interfaces"].as_array();
+            rows.and_then(|rows| rows.iter().find(|row| row["name"] == name)).cloned().unwrap_or_default()
+        };
+        self.status_when(&format!("{name} to be {what}"), |status| condition(&row(status))).map(|status| row(&status))
+    }
+
+    /// Waits until an interface is in a class, with a program of that class.
+    pub fn attached_as(&self, name: &str, class: &str) -> Result<Value> {
+        self.interface_when(name, class, |row| {
+            row["class"] == class && row["hook"].as_str().is_some_and(|h| h != "none")
+        })
+    }
+
     /// `ollama-guard down`: nothing is enforced afterwards.
     pub fn down(&mut self) -> Result<()> {
         let output = self.command(&["down"])?;

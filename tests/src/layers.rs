@@ -9,6 +9,10 @@ pub enum Layers {
     XdpGeneric,
     /// Traffic control alone.
     Tc,
+    /// nftables alone.
+    Seatbelt,
+    /// Both layers, as the default configuration has them.
+    Both,
 }
 
 impl Layers {
@@ -18,8 +22,15 @@ impl Layers {
             Self::Xdp => (true, false, "xdp"),
             Self::XdpGeneric => (true, false, "xdp-generic"),
             Self::Tc => (true, false, "tc"),
+            Self::Seatbelt => (false, true, "auto"),
+            Self::Both => (true, true, "auto"),
         };
         format!("wall = {wall}\nseatbelt = {seatbelt}\nattach = \"{attach}\"\n{rest}")
+    }
+
+    /// Whether the eBPF layer is there, which counts per interface and source.
+    pub fn counts(self) -> bool {
+        self != Self::Seatbelt
     }
 
     /// The `hook` that `status --json` shows for a guarded Ethernet interface.
@@ -27,18 +38,21 @@ impl Layers {
         match self {
             Self::Xdp => "xdp-native",
             Self::XdpGeneric => "xdp-generic",
-            Self::Tc => "tcx",
+            Self::Tc | Self::Both => "tcx",
+            Self::Seatbelt => "none",
         }
     }
 }
 
-/// Makes of each function that takes [`Layers`] one test for every arrangement, named `arrangement::function`.
+/// Makes of each function that takes [`Layers`] one test for each layer alone and one for both, named
+/// `arrangement::function`.
 #[macro_export]
 macro_rules! for_each_arrangement {
     ($($test:ident),+ $(,)?) => {
         $crate::arrangement!(xdp, Xdp, $($test),+);
-        $crate::arrangement!(xdp_generic, XdpGeneric, $($test),+);
         $crate::arrangement!(tc, Tc, $($test),+);
+        $crate::arrangement!(seatbelt, Seatbelt, $($test),+);
+        $crate::arrangement!(both, Both, $($test),+);
     };
 }
 

@@ -15,7 +15,7 @@ use tests::netns::Netns;
 use tests::ping::ping;
 use tests::probe::{self, Outcome};
 use tests::topology::{Side, Vpn, World};
-use tests::{for_each_arrangement, require, requires};
+use tests::{arrangement, for_each_arrangement, require, requires};
 
 const PORT: u16 = 11434;
 /// Something else on the same host, which must not notice.
@@ -27,6 +27,15 @@ for_each_arrangement!(
     strangers_hear_nothing_and_friends_everything,
     an_established_connection_dies,
     everything_else_is_untouched,
+);
+
+// Generic XDP is the same program and the same kind of link as native XDP: that it sees the same packets is tried here.
+arrangement!(
+    xdp_generic,
+    XdpGeneric,
+    strangers_hear_nothing_and_friends_everything,
+    an_established_connection_dies,
+    everything_else_is_untouched
 );
 
 /// A host with all sides, and with something listening.

@@ -16,3 +16,15 @@ fn policy(text: &str) -> Policy {
 fn rejection(text: &str, listeners: &[Listener]) -> String {
     parse(Path::new("config.toml"), text, listeners).expect_err("the text has a fault").to_string()
 }
+
+#[test]
+fn a_faulty_file_still_names_its_directories() {
+    let section = "[paths]\nbpf = \"/sys/fs/bpf/mine\"\nrun = \"/run/mine\"\n";
+    for text in [section.to_owned(), format!("no toml\n\n{section}"), format!("profle = \"lan\"\n{section}[intrfaces]")]
+    {
+        let paths = super::paths_in(&text);
+        assert_eq!((paths.bpf, paths.run), ("/sys/fs/bpf/mine".into(), "/run/mine".into()), "{text}");
+    }
+    let broken = super::paths_in("[paths]\nbpf = 7\nrun = \"/run/mine\"");
+    assert_eq!((broken.bpf, broken.run), (super::built_in().paths.bpf, "/run/mine".into()));
+}

@@ -14,6 +14,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::map::{Map, Write};
 use super::shared::NAMES;
 use super::{DatapathError, PinDirectory, sys};
+use crate::class::Class;
 use crate::plan::rules::KernelRules;
 
 /// The kernel object, compiled by `build.rs`.
@@ -79,6 +80,11 @@ impl ProgramKey {
         Self(format!("{}-{}-{:016x}", rules.class, family.as_str(), hasher.finish()))
     }
 
+    /// Does a pin of this name hold a program for interfaces of this class?
+    pub fn is_of_class(pin: &str, class: Class) -> bool {
+        pin.split_once('-').is_some_and(|(prefix, _)| prefix == class.as_str())
+    }
+
     /// The pin's name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -126,6 +132,18 @@ impl Instance {
         }
         Err(first.unwrap_or(DatapathError::NotPermitted))
     }
+}
+
+/// Creates and pins the shared maps that are missing, so that the state has a place before any interface wants a program.
+pub(super) fn create_maps(pins: &PinDirectory, tracked: u32) -> Result<(), DatapathError> {
+    let mut loader = EbpfLoader::new();
+    loader.map_max_entries("strangers", tracked);
+    for name in NAMES {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    loader.load(OBJECT).map(drop).map_err(|error| {
+        if is_denied(&error) { DatapathError::NotPermitted } else { load_error("kernel object: its maps", &error) }
+    })
 }
 
 /// Creates the maps and loads one program, with its constants and allow-lists in place and frozen.

@@ -22,6 +22,11 @@ pub(super) struct SharedMaps {
 }
 
 impl SharedMaps {
+    /// Are all of them there?
+    pub(super) fn are_pinned(pins: &PinDirectory) -> bool {
+        NAMES.iter().all(|name| pins.map(name).exists())
+    }
+
     /// Opens what an earlier load pinned; checks each map's layout.
     pub(super) fn open(pins: &PinDirectory) -> Result<Self, DatapathError> {
         fn one<K, V>(pins: &PinDirectory, name: &'static str) -> Result<Map<K, V>, DatapathError>

@@ -8,7 +8,7 @@ use ollama_guard_common::abi::{InterfaceCounters, ServiceIndex};
 
 use super::map::Write;
 use super::pins::{entries, pin_error, unpin};
-use super::program::Instance;
+use super::program::{self, Instance};
 use super::shared::SharedMaps;
 use super::{DatapathError, Family, PinDirectory, ProgramKey, Reading, State, state};
 use super::{clsact, sys};
@@ -54,13 +54,17 @@ impl Wall {
     pub fn create(pins: PinDirectory, tracked: u32) -> Result<Self, DatapathError> {
         pins.create()?;
         pins.finish_installs()?;
+        if !SharedMaps::are_pinned(&pins) {
+            program::create_maps(&pins, tracked)?;
+        }
         let maps = SharedMaps::open(&pins).ok();
         Ok(Self { pins, tracked, instances: BTreeMap::new(), maps })
     }
 
-    /// Opens the wall to read it; `None` if nothing was ever pinned.
+    /// Opens the wall to read it; `None` if nothing was ever pinned, or a first start has not come (or never came) to
+    /// that: then nothing is attached either.
     pub fn open(pins: PinDirectory) -> Result<Option<Self>, DatapathError> {
-        if !pins.versions()?.ours {
+        if !pins.versions()?.ours || !SharedMaps::are_pinned(&pins) {
             return Ok(None);
         }
         let maps = Some(SharedMaps::open(&pins)?);

@@ -31,8 +31,12 @@ impl Enforcement {
 /// What the snapshot amounts to.
 pub fn enforcement(snapshot: &Snapshot) -> Enforcement {
     let attached = snapshot.interfaces.iter().any(|i| matches!(i.attachment, Attachment::Attached { .. }));
+    // A host that has no interface yet wants no program yet.
+    let wanted = snapshot.interfaces.iter().any(|i| matches!(i.attachment, Attachment::Missing(_)));
     let table = matches!(snapshot.seatbelt.state, SeatbeltState::Intact | SeatbeltState::Altered(_));
-    if snapshot.services.is_empty() || !(attached || table) {
+    if snapshot.services.is_empty()
+        || !(attached || table) && (wanted || !snapshot.layers.wall || snapshot.layers.seatbelt)
+    {
         Enforcement::Absent
     } else if snapshot.mode == Mode::Observe {
         Enforcement::Observing

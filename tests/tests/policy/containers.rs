@@ -67,10 +67,8 @@ fn a_bridge_with_a_stranger_in_it_is_guarded(layers: Layers) -> Result<()> {
     lan.ns.ip(&format!("{}\naddress add 172.17.0.9/16 dev vx0", tunnel(lan.guard.v4, "eth0")))?;
     let other = Listener::http(&world.guard, 8080)?;
     world.guard.ip("link set vx0 master docker0")?;
-    let status = guard.status_when("docker0 to be guarded", |status| {
-        let row = status["interfaces"].as_array().and_then(|rows| rows.iter().find(|row| row["name"] == "docker0"));
-        row.is_some_and(|row| row["class"] == "guarded")
-    })?;
+    guard.attached_as("docker0", "guarded")?;
+    let status = guard.status()?;
     let problems = status["problems"].to_string();
     assert!(problems.contains("docker0") && problems.contains("vx0"), "{problems}");
     answers(8080, &[(&lan.ns, container.guard.v4.into())])?;

@@ -1,7 +1,7 @@
 //! One row per interface: what should be there, what is, and what it counted.
 
 use crate::class::Class;
-use crate::datapath::{self, Point, Reading, State};
+use crate::datapath::{self, Point, ProgramKey, Reading, State};
 use crate::links::{Link, Links, XdpMode};
 use crate::observe::snapshot::{Attachment, Counter, Hook, Interface, LastDrop, Problem, Severity};
 use crate::plan::class::{NotCounted, Placement, Placements, Waiting};
@@ -61,7 +61,10 @@ fn behind(seen: &Seen<'_>, attachment: &datapath::Attachment) -> Option<Problem>
 
 fn row(seen: &Seen<'_>, link: &Link) -> Interface {
     let (class, attachment) = match seen.placements.get(link.index) {
-        Some(Placement::Attach(class, _)) => (*class, attachment(seen, link)),
+        Some(Placement::Attach(class, _)) if !seen.state.policy.layers.wall => {
+            (*class, Attachment::NotNeeded("eBPF off".to_owned()))
+        }
+        Some(Placement::Attach(class, _)) => (*class, attachment(seen, link, *class)),
         Some(Placement::LeftToMaster(master)) => {
             let name = seen.links.get(*master).map_or_else(String::new, |master| master.name.to_string());
             (Class::Guarded, Attachment::NotNeeded(format!("in {name}")))
@@ -96,12 +99,16 @@ fn row(seen: &Seen<'_>, link: &Link) -> Interface {
     }
 }
 
-fn attachment(seen: &Seen<'_>, link: &Link) -> Attachment {
+/// `class` is what the policy calls for by the interface's present name and kind; what is attached may be behind.
+fn attachment(seen: &Seen<'_>, link: &Link, class: Class) -> Attachment {
     let Some(found) = seen.attachments.iter().find(|attachment| attachment.interface == link.index) else {
         return Attachment::Missing("nothing has been attached".to_owned());
     };
     if !found.key.as_ref().is_some_and(|key| seen.state.programs.contains(key)) {
         return Attachment::Missing("it still has the program of an earlier policy".to_owned());
+    }
+    if !found.key.as_deref().is_some_and(|key| ProgramKey::is_of_class(key, class)) {
+        return Attachment::Missing("it still has the program of another class of interfaces".to_owned());
     }
     let hook = match found.point {
         Point::Tcx => Hook::Tcx,

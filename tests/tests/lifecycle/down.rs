@@ -1,0 +1,45 @@
+//! `down` opens the port and leaves no trace, twice or over what a dead daemon left.
+
+use anyhow::Result;
+use tests::claims::{answers, attempts, silent};
+use tests::guard::Guard;
+use tests::layers::Layers;
+use tests::listener::Listener;
+use tests::topology::World;
+use tests::{for_each_arrangement, require, requires};
+
+use super::PORT;
+
+for_each_arrangement!(down_leaves_nothing);
+
+fn down_leaves_nothing(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("nft"));
+    let world = World::new()?;
+    let (internet, container) = (world.internet()?, world.container()?);
+    let listener = Listener::http(&world.guard, PORT)?;
+    // Somebody else's table and qdisc stay as they are.
+    world.guard.nft("table inet theirs { chain input { type filter hook input priority 0; accept; }; }")?;
+    let interfaces = || world.guard.run("ip", &["link"]);
+    let rules = || world.guard.run("nft", &["list", "ruleset"]);
+    let before = (interfaces()?, rules()?);
+
+    let mut guard = Guard::start(&world.guard, &layers.policy(""))?;
+    silent(&listener, PORT, &attempts([&internet, &container]))?;
+    guard.down()?;
+    assert!(!guard.process()?.is_running(), "the daemon has ended: it would put everything back");
+    answers(PORT, &attempts([&internet, &container]))?;
+    assert!(!guard.pins().exists());
+    assert_eq!((interfaces()?, rules()?), before);
+    assert_eq!(guard.command(&["status", "--quiet"])?.status.code(), Some(3));
+
+    let again = guard.command(&["down"])?;
+    assert_eq!(again.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&again.stdout).contains("nothing to remove"));
+
+    guard.run()?;
+    guard.enforces()?;
+    guard.kill()?;
+    guard.down()?;
+    assert_eq!((interfaces()?, rules()?), before);
+    answers(PORT, &attempts([&internet, &container]))
+}

@@ -1,0 +1,84 @@
+//! Other people's programs, and other people's hands on ours. The foreign XDP program is that of a second guard with
+//! another port and directories of its own: to the first it is a stranger's.
+
+use std::fs;
+
+use anyhow::Result;
+use serde_json::json;
+use tests::claims::{answers, attempts, silent};
+use tests::guard::Guard;
+use tests::layers::Layers;
+use tests::listener::Listener;
+use tests::topology::World;
+use tests::{for_each_arrangement, require, requires};
+
+use super::{PORT, links};
+
+const THEIRS: u16 = 9999;
+
+#[test]
+fn a_foreign_xdp_program_is_left_alone() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let (listener, theirs) = (Listener::http(&world.guard, PORT)?, Listener::http(&world.guard, THEIRS)?);
+    let service = format!("[[service]]\nname = \"theirs\"\nports = [{THEIRS}]");
+    let mut foreign = Guard::start(&world.guard, &Layers::Xdp.policy(&service))?;
+    assert_eq!(foreign.interface("inet0")?["hook"], "xdp-native");
+
+    let guard = Guard::start(&world.guard, &Layers::Xdp.policy(""))?;
+    let row = guard.interface("inet0")?;
+    assert_eq!(row["hook"], "tcx", "{row:#}");
+    assert!(row["hook_reason"].as_str().is_some_and(|why| why.contains("XDP program")), "{row:#}");
+    silent(&listener, PORT, &attempts([&internet]))?;
+    silent(&theirs, THEIRS, &attempts([&internet]))?;
+    assert_eq!(foreign.command(&["status", "--quiet"])?.status.code(), Some(0));
+
+    // Once it is gone, so is the obstacle.
+    foreign.down()?;
+    guard.interface_when("inet0", "moved to XDP", |row| row["hook"] == "xdp-native")?;
+    answers(THEIRS, &attempts([&internet]))?;
+    silent(&listener, PORT, &attempts([&internet]))
+}
+
+#[test]
+fn the_usual_way_to_detach_xdp_fails_on_ours() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let listener = Listener::http(&world.guard, PORT)?;
+    let _guard = Guard::start(&world.guard, &Layers::Xdp.policy(""))?;
+    for off in ["xdp", "xdpdrv"] {
+        assert!(world.guard.ip(&format!("link set dev inet0 {off} off")).is_err(), "{off}");
+    }
+    // Takes away generic XDP, of which there is none.
+    world.guard.ip("link set dev inet0 xdpgeneric off")?;
+    silent(&listener, PORT, &attempts([&internet]))
+}
+
+for_each_arrangement!(a_pin_that_somebody_removed_is_told_and_repaired);
+
+fn a_pin_that_somebody_removed_is_told_and_repaired(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    if !layers.counts() {
+        return Ok(()); // No pins to remove.
+    }
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let listener = Listener::http(&world.guard, PORT)?;
+    let guard = Guard::start(&world.guard, &layers.policy(""))?;
+    for pin in links(guard.pins()) {
+        fs::remove_file(pin)?;
+    }
+    let status = guard.status()?;
+    assert_eq!(status["enforcing"], json!(false), "{status:#}");
+    if layers == Layers::Both {
+        silent(&listener, PORT, &attempts([&internet]))?;
+    } else {
+        answers(PORT, &attempts([&internet]))?;
+    }
+    // Anything that happens wakes the daemon; else it looks for itself before long.
+    world.guard.ip("link add wake type veth peer name waker")?;
+    guard.attached_as("inet0", "guarded")?;
+    silent(&listener, PORT, &attempts([&internet]))
+}
