@@ -14,6 +14,7 @@ pub use seatbelt::ruleset;
 use tracing::{info, warn};
 
 use crate::datapath::{PinDirectory, State, Wall};
+use crate::derived::{DerivedPort, Watch};
 use crate::links::Links;
 use crate::plan::class::{Placement, Placements};
 use crate::plan::services::ServiceTable;
@@ -30,10 +31,29 @@ pub struct Reconciler {
     /// `None` while the configuration switches the eBPF layer off.
     wall: Option<Wall>,
     seatbelt: seatbelt::Keeper,
+    proxies: Watch,
     /// What was last said of each interface, so that it is said once.
     told: BTreeMap<u32, String>,
     /// The state last written down.
     written: Option<State>,
+}
+
+/// What the plan depends on besides the policy: this host's interfaces and proxies.
+#[derive(Clone, Copy, Debug)]
+pub struct Host<'a> {
+    /// Its interfaces.
+    pub links: &'a Links,
+    /// What the policy makes of them.
+    pub placements: &'a Placements,
+    /// Ports that lead to guarded ones.
+    pub derived: &'a [DerivedPort],
+}
+
+impl Host<'_> {
+    /// The derived ports that may be guarded.
+    fn guarded(&self) -> impl Iterator<Item = &DerivedPort> {
+        self.derived.iter().filter(|port| port.refused.is_none())
+    }
 }
 
 /// What one pass found.
@@ -63,8 +83,9 @@ impl Reconciler {
         let earlier = earlier.flatten();
         let (services, _) = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default().update(&policy);
         let (since, repairs_before) = earlier.map_or_else(|| (now(), 0), |state| (state.since, state.repairs));
-        let seatbelt = seatbelt::Keeper::default();
-        Ok(Self { policy, services, since, repairs_before, wall, seatbelt, told: BTreeMap::new(), written: None })
+        let (seatbelt, proxies) = (seatbelt::Keeper::default(), Watch::default());
+        let (told, written) = (BTreeMap::new(), None);
+        Ok(Self { policy, services, since, repairs_before, wall, seatbelt, proxies, told, written })
     }
 
     /// The policy in force.
@@ -98,16 +119,18 @@ impl Reconciler {
     pub fn pass(&mut self) -> anyhow::Result<Pass> {
         let links = Links::read().context("cannot list the network interfaces")?;
         let placements = Placements::new(&self.policy, &links);
+        let derived = self.proxies.look(&self.policy).to_vec();
+        let host = Host { links: &links, placements: &placements, derived: &derived };
         // The seatbelt first: it covers every interface at once, by name.
         let belt = if self.policy.layers.seatbelt {
-            self.seatbelt.pass(ruleset(&self.policy, &links, &placements))
+            self.seatbelt.pass(ruleset(&self.policy, &host))
         } else {
             seatbelt::Outcome::default()
         };
         let mut pass = Pass { seatbelt_failed: belt.failed, retry: belt.retry, ..Pass::default() };
         pass.changed += usize::from(belt.changed);
         if let Some(mut wall) = self.wall.take() {
-            let result = self.pass_wall(&mut wall, &links, &placements, &mut pass);
+            let result = self.pass_wall(&mut wall, &host, &mut pass);
             self.wall = Some(wall);
             result?;
         }
@@ -119,14 +142,13 @@ impl Reconciler {
         self.seatbelt.port()
     }
 
-    fn pass_wall(
-        &mut self,
-        wall: &mut Wall,
-        links: &Links,
-        placements: &Placements,
-        pass: &mut Pass,
-    ) -> anyhow::Result<()> {
-        let outcome = wall::reconcile(wall, &self.policy, &self.services, links, placements)?;
+    /// Waits until there is reason to look for derived ports again. Cancel safe.
+    pub async fn proxies_changed(&self) {
+        self.proxies.changed().await;
+    }
+
+    fn pass_wall(&mut self, wall: &mut Wall, host: &Host<'_>, pass: &mut Pass) -> anyhow::Result<()> {
+        let outcome = wall::reconcile(wall, &self.policy, &self.services, host)?;
         for (index, words) in &outcome.words {
             if self.told.get(index) != Some(words) {
                 if outcome.failed.contains(index) { warn!("{words}") } else { info!("{words}") }
@@ -141,6 +163,7 @@ impl Reconciler {
             services: self.services.clone(),
             programs: outcome.programs.iter().map(|key| key.as_str().to_owned()).collect(),
             hook_reasons: outcome.reasons,
+            derived: host.derived.to_vec(),
             repairs: self.repairs_before + self.seatbelt.repairs(),
         };
         if self.written.as_ref() != Some(&state) {

@@ -46,6 +46,7 @@ pub async fn run(policy: Policy, reload: &dyn Fn() -> Result<Policy, ConfigError
         tokio::select! {
             changed = events.changed() => changed?,
             () = sleep(again) => {}
+            () = reconciler.proxies_changed() => {}
             () = monitor.touched(reconciler.seatbelt_port()) => {}
             _ = signals.hangup.recv() => apply(&mut reconciler, reload),
             _ = signals.terminate.recv() => break,

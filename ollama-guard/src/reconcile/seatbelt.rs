@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::links::{Kind, Links};
-use crate::plan::class::Placements;
+use super::Host;
+use crate::links::Kind;
 use crate::policy::Policy;
-use crate::seatbelt::ruleset::{Ruleset, Surroundings, lower};
+use crate::seatbelt::ruleset::{Derived, Ruleset, Surroundings, lower};
 use crate::seatbelt::{Repair, Seatbelt, SeatbeltError, TABLE};
 
 /// The table's keeper and what it last put there.
@@ -30,14 +30,21 @@ pub(super) struct Outcome {
     pub(super) retry: Option<Duration>,
 }
 
-/// The table for a policy among these interfaces.
-pub fn ruleset(policy: &Policy, links: &Links, placements: &Placements) -> Ruleset {
+/// The table for a policy on this host.
+pub fn ruleset(policy: &Policy, host: &Host<'_>) -> Ruleset {
+    let Host { links, placements, .. } = host;
+    let derived = host.guarded().map(|port| Derived {
+        protocol: port.protocol,
+        port: port.port,
+        service: port.service.clone(),
+        container: port.container.clone().unwrap_or_default(),
+    });
     let bridges = links.iter().filter(|link| link.kind == Kind::Bridge && link.raw_name.is_none());
     let surroundings = Surroundings {
         not_containers: placements.refused_containers.clone(),
         bridges: bridges.map(|link| link.name.clone()).collect(),
         vrf_devices: placements.vrf_devices.clone(),
-        ..Surroundings::default()
+        derived: derived.collect(),
     };
     lower(policy, &surroundings)
 }
