@@ -14,6 +14,7 @@ pub use seatbelt::ruleset;
 use tracing::{info, warn};
 
 use crate::datapath::{PinDirectory, State, Wall};
+use crate::derived::{DerivedPort, Watch};
 use crate::links::Links;
 use crate::plan::class::{Placement, Placements};
 use crate::plan::services::ServiceTable;
@@ -31,10 +32,29 @@ pub struct Reconciler {
     wall: Option<Wall>,
     seatbelt: seatbelt::Keeper,
     refusals: wall::Refusals,
+    proxies: Watch,
     /// What was last said of each interface, so that it is said once.
     told: BTreeMap<u32, String>,
     /// The state last written down.
     written: Option<State>,
+}
+
+/// What the plan depends on besides the policy: this host's interfaces and proxies.
+#[derive(Clone, Copy, Debug)]
+pub struct Host<'a> {
+    /// Its interfaces.
+    pub links: &'a Links,
+    /// What the policy makes of them.
+    pub placements: &'a Placements,
+    /// Ports that lead to guarded ones.
+    pub derived: &'a [DerivedPort],
+}
+
+impl Host<'_> {
+    /// The derived ports that may be guarded.
+    fn guarded(&self) -> impl Iterator<Item = &DerivedPort> {
+        self.derived.iter().filter(|port| port.refused.is_none())
+    }
 }
 
 /// What one pass found.
@@ -71,7 +91,7 @@ impl Reconciler {
         let earlier = earlier.flatten();
         let (services, _) = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default().update(&policy);
         let (since, repairs_before) = earlier.map_or_else(|| (now(), 0), |state| (state.since, state.repairs));
-        let (seatbelt, refusals) = Default::default();
+        let (seatbelt, refusals, proxies) = Default::default();
         Ok(Self {
             policy,
             services,
@@ -80,6 +100,7 @@ impl Reconciler {
             wall,
             seatbelt,
             refusals,
+            proxies,
             told: BTreeMap::new(),
             written: None,
         })
@@ -112,9 +133,11 @@ impl Reconciler {
     pub fn pass(&mut self) -> anyhow::Result<Pass> {
         let links = Links::read().context("cannot list the network interfaces")?;
         let placements = Placements::new(&self.policy, &links);
+        let derived = self.proxies.look(&self.policy).to_vec();
+        let host = Host { links: &links, placements: &placements, derived: &derived };
         // The seatbelt first: it covers every interface at once, by name.
         let belt = if self.policy.layers.seatbelt {
-            self.seatbelt.pass(ruleset(&self.policy, &links, &placements))
+            self.seatbelt.pass(ruleset(&self.policy, &host))
         } else {
             seatbelt::Outcome::default()
         };
@@ -122,8 +145,8 @@ impl Reconciler {
         pass.changed += usize::from(belt.changed);
         if let Some(mut wall) = self.wall.take() {
             let nowhere = Placements::default();
-            let wanted = if self.policy.layers.wall { &placements } else { &nowhere };
-            let result = self.pass_wall(&mut wall, &links, wanted, &mut pass);
+            let host = if self.policy.layers.wall { host } else { Host { placements: &nowhere, ..host } };
+            let result = self.pass_wall(&mut wall, &host, &mut pass);
             self.wall = Some(wall);
             result?;
         }
@@ -135,14 +158,13 @@ impl Reconciler {
         self.seatbelt.port()
     }
 
-    fn pass_wall(
-        &mut self,
-        wall: &mut Wall,
-        links: &Links,
-        placements: &Placements,
-        pass: &mut Pass,
-    ) -> anyhow::Result<()> {
-        let outcome = wall::reconcile(wall, &self.policy, &self.services, links, placements, &mut self.refusals)?;
+    /// Waits until there is reason to look for derived ports again. Cancel safe.
+    pub async fn proxies_changed(&self) {
+        self.proxies.changed().await;
+    }
+
+    fn pass_wall(&mut self, wall: &mut Wall, host: &Host<'_>, pass: &mut Pass) -> anyhow::Result<()> {
+        let outcome = wall::reconcile(wall, &self.policy, &self.services, host, &mut self.refusals)?;
         for (index, words) in &outcome.words {
             if self.told.get(index) != Some(words) {
                 if outcome.failed.contains(index) { warn!("{words}") } else { info!("{words}") }
@@ -157,6 +179,7 @@ impl Reconciler {
             services: self.services.clone(),
             programs: outcome.programs.iter().map(|key| key.as_str().to_owned()).collect(),
             hook_reasons: outcome.reasons,
+            derived: host.derived.to_vec(),
             repairs: self.repairs_before + self.seatbelt.repairs(),
         };
         if self.written.as_ref() != Some(&state) {

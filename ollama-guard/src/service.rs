@@ -59,6 +59,7 @@ pub async fn run(
         tokio::select! {
             changed = events.changed() => changed?,
             () = sleep(again) => {}
+            () = reconciler.proxies_changed() => {}
             () = monitor.touched(reconciler.seatbelt_port()) => {}
             _ = signals.hangup.recv() => apply(&mut reconciler, reload, &exporter),
             _ = signals.terminate.recv() => break,
@@ -67,7 +68,7 @@ pub async fn run(
         match reconciler.pass() {
             Ok(done) => pass = done,
             Err(error) => {
-                error!("{}; what stands stays in force, and this is tried again within 30 s", in_words(&error))
+                error!("{}; what stands stays in force, and this is tried again within 30 s", in_words(&error));
             }
         }
     }

@@ -3,16 +3,12 @@
 //! Two sources of knowledge: ports that are well known (always), and what listens on this host right now. The
 //! decision is pure; only [`listeners`] reads the host.
 
-mod host;
-mod procfs;
-
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-pub use host::listeners;
-
 use crate::policy::Protocol;
+use crate::procfs;
 
 /// A socket of this host that waits for packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +78,18 @@ const PROCESSES: [(&str, Protocol, &str); 18] = [
     ("connmand", Protocol::Udp, "DHCP"),
     ("iwd", Protocol::Udp, "DHCP"),
 ];
+
+/// What listens in this network namespace. What cannot be read is left out: the well-known ports remain.
+pub fn listeners() -> Vec<Listener> {
+    let owners = procfs::owners();
+    let listener = |socket: procfs::Socket| Listener {
+        protocol: socket.protocol,
+        address: socket.address,
+        port: socket.port,
+        process: owners.get(&socket.inode).cloned(),
+    };
+    procfs::listening(&[Protocol::Tcp, Protocol::Udp].into()).into_iter().map(listener).collect()
+}
 
 /// Could guarding this port lock the user out?
 pub fn danger(protocol: Protocol, port: NonZeroU16, listeners: &[Listener]) -> Option<Danger> {

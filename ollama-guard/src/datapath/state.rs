@@ -11,6 +11,7 @@ use zerocopy::FromBytes;
 use super::map::Write;
 use super::shared::SharedMaps;
 use super::{DatapathError, ProgramKey};
+use crate::derived::DerivedPort;
 use crate::plan::services::ServiceTable;
 use crate::policy::Policy;
 
@@ -31,6 +32,9 @@ pub struct State {
     pub programs: BTreeSet<String>,
     /// Why each interface, by index, has the hook it has.
     pub hook_reasons: BTreeMap<u32, String>,
+    /// Ports that lead to a guarded one, found on this host.
+    #[serde(default)]
+    pub derived: Vec<DerivedPort>,
     /// How often the nftables table was repaired.
     pub repairs: u64,
 }

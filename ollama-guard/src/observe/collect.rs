@@ -1,5 +1,6 @@
 //! Fills a [`Snapshot`] from the kernel: pins, interfaces and the nftables table. Needs no daemon.
 
+mod derived;
 mod interfaces;
 mod seatbelt;
 mod sources;
@@ -41,6 +42,7 @@ pub fn collect(paths: &Paths, config: &Path) -> anyhow::Result<Snapshot> {
     snapshot.interfaces = interfaces::collect(&seen);
     snapshot.problems.extend(interfaces::notices(&seen));
     seatbelt::collect(&mut snapshot, &seen);
+    snapshot.problems.extend(derived::problems(&state));
     sources::collect(&mut snapshot, &reading, &state, &links);
     describe(&mut snapshot, state);
     Ok(snapshot)
@@ -54,6 +56,7 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
         layers: Layers { wall: true, seatbelt: true },
         container_access: ContainerAccess::Deny,
         services: Vec::new(),
+        derived: Vec::new(),
         up: None,
         daemon: Holder::find(&paths.run).is_some(),
         config: config.to_owned(),
@@ -73,6 +76,7 @@ fn describe(snapshot: &mut Snapshot, state: State) {
     snapshot.layers = state.policy.layers;
     snapshot.container_access = state.policy.container_access;
     snapshot.services = state.policy.services;
+    snapshot.derived = state.derived;
 }
 
 fn other_version(paths: &Paths, name: &str) -> Problem {

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::enforcement::{enforcement, problems};
 use super::snapshot::{self, Problem, SeatbeltState, Snapshot};
+use crate::derived::DerivedPort;
 use crate::policy::{self, Mode, Protocol};
 use interface::Interface;
 
@@ -30,6 +31,7 @@ pub struct Status<'a> {
     problems: Vec<Problem>,
     daemon_running: bool,
     up_seconds: Option<f64>,
+    derived: Vec<Derived<'a>>,
 }
 
 /// `sources --json`.
@@ -47,6 +49,16 @@ struct Service<'a> {
     name: &'a str,
     protocols: &'a BTreeSet<Protocol>,
     ports: &'a BTreeSet<NonZeroU16>,
+}
+
+#[derive(Debug, Serialize)]
+struct Derived<'a> {
+    protocol: Protocol,
+    port: u16,
+    service: &'a str,
+    container: Option<&'a str>,
+    through: &'a str,
+    guarded: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,6 +99,7 @@ impl<'a> From<&'a Snapshot> for Status<'a> {
             problems: problems(snapshot),
             daemon_running: snapshot.daemon,
             up_seconds: snapshot.up.map(seconds),
+            derived: snapshot.derived.iter().map(Derived::from).collect(),
         }
     }
 }
@@ -106,6 +119,19 @@ impl<'a> Sources<'a> {
 impl<'a> From<&'a policy::Service> for Service<'a> {
     fn from(service: &'a policy::Service) -> Self {
         Self { name: service.name.as_str(), protocols: &service.protocols, ports: &service.ports }
+    }
+}
+
+impl<'a> From<&'a DerivedPort> for Derived<'a> {
+    fn from(derived: &'a DerivedPort) -> Self {
+        Self {
+            protocol: derived.protocol,
+            port: derived.port,
+            service: derived.service.as_str(),
+            container: derived.container.as_deref(),
+            through: &derived.through,
+            guarded: derived.refused.is_none(),
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use ollama_guard_common::Outcome;
 use super::snapshot::{Attachment, Counter, Hook, Interface, LastDrop, Seatbelt, SeatbeltState, Snapshot, Source};
 use crate::class::Class;
 use crate::config::{DEFAULT_PATH, built_in};
+use crate::derived::DerivedPort;
+use crate::policy::Protocol;
 
 /// An ordinary day of an ordinary host: everything is as it should be.
 pub(crate) fn day() -> Snapshot {
@@ -17,6 +19,7 @@ pub(crate) fn day() -> Snapshot {
         layers: policy.layers,
         container_access: policy.container_access,
         services: policy.services,
+        derived: Vec::new(),
         up: Some(Duration::from_hours(75)),
         daemon: true,
         config: DEFAULT_PATH.into(),
@@ -30,6 +33,18 @@ pub(crate) fn day() -> Snapshot {
         sources_tracked: 1,
         unattributed_packets: 0,
         problems: Vec::new(),
+    }
+}
+
+/// A port that Docker publishes for a container with Ollama in it.
+pub(super) fn derived() -> DerivedPort {
+    DerivedPort {
+        protocol: Protocol::Tcp,
+        port: 8080,
+        service: "ollama".parse().unwrap(),
+        container: Some("open-webui-1".into()),
+        through: "docker-proxy".into(),
+        refused: None,
     }
 }
 

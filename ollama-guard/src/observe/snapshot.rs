@@ -8,6 +8,7 @@ use ollama_guard_common::{Fate, Outcome};
 use serde::Serialize;
 
 use crate::class::Class;
+use crate::derived::DerivedPort;
 use crate::policy::{ContainerAccess, Layers, Mode, Service};
 
 /// Everything that status, JSON and metrics say. Ages are as of the reading.
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub container_access: ContainerAccess,
     /// What is guarded; empty if no policy is in force.
     pub services: Vec<Service>,
+    /// Ports that are guarded because a proxy leads from them to one of these.
+    pub derived: Vec<DerivedPort>,
     /// How long the policy's programs have been in the kernel; none if there are none.
     pub up: Option<Duration>,
     /// Does the daemon run? Enforcement does not need it; changes do.

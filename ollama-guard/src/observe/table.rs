@@ -45,6 +45,7 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, earlier: Option<Earlier<
         let (seatbelt, tone) = seatbelt(&snapshot.seatbelt, snapshot.layers.seatbelt);
         let line = format!("{:width$}{seatbelt}", "seatbelt", width = table.first_column);
         writeln!(out, "\n{}", style.tone(&line, tone))?;
+        notes::derived(out, snapshot, table.first_column, style)?;
     }
     if options.all {
         notes::hooks(out, snapshot)?;

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::links::Links;
-use crate::plan::class::Placements;
+use super::Host;
 use crate::policy::Policy;
-use crate::seatbelt::ruleset::{Ruleset, Surroundings, lower};
+use crate::seatbelt::ruleset::{Derived, Ruleset, Surroundings, lower};
 use crate::seatbelt::{Repair, Seatbelt, SeatbeltError, TABLE};
 
 /// The table's keeper and what it last put there.
@@ -30,9 +29,15 @@ pub(super) struct Outcome {
     pub(super) retry: Option<Duration>,
 }
 
-/// The table for a policy among these interfaces.
-pub fn ruleset(policy: &Policy, links: &Links, placements: &Placements) -> Ruleset {
-    lower(policy, &Surroundings::of(placements, links))
+/// The table for a policy on this host.
+pub fn ruleset(policy: &Policy, host: &Host<'_>) -> Ruleset {
+    let derived = host.guarded().map(|port| Derived {
+        protocol: port.protocol,
+        port: port.port,
+        service: port.service.clone(),
+        container: port.container.clone().unwrap_or_default(),
+    });
+    lower(policy, &Surroundings { derived: derived.collect(), ..Surroundings::of(host.placements, host.links) })
 }
 
 impl Keeper {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::wants_program;
+use super::{Host, wants_program};
 use crate::datapath::{Attachment, DatapathError, ProgramKey, Target, Wall};
-use crate::links::{Hardware, Link, Links, XdpMode};
-use crate::plan::class::{Placement, Placements};
+use crate::derived::DerivedPort;
+use crate::links::{Hardware, Link, XdpMode};
+use crate::plan::class::Placement;
 use crate::plan::hook::{Choice, Hook, HookReason};
-use crate::plan::rules::KernelRules;
+use crate::plan::rules::{GuardedPort, KernelRules};
 use crate::plan::services::ServiceTable;
 use crate::policy::Policy;
 
@@ -38,10 +39,11 @@ pub(super) fn reconcile(
     wall: &mut Wall,
     policy: &Policy,
     services: &ServiceTable,
-    links: &Links,
-    placements: &Placements,
+    host: &Host<'_>,
     refusals: &mut Refusals,
 ) -> Result<Outcome, DatapathError> {
+    let Host { links, placements, .. } = host;
+    let derived: BTreeSet<_> = host.guarded().map(|port| guarded(port, services)).collect();
     let mut outcome = Outcome::default();
     refusals.retain(|index, _| links.get(*index).is_some());
     let wanted = wants_program(placements);
@@ -52,7 +54,7 @@ pub(super) fn reconcile(
     let ours = wall.program_ids()?;
     for link in links.iter() {
         let Some(Placement::Attach(class, notes)) = placements.get(link.index) else { continue };
-        let rules = KernelRules::lower(policy, services, &BTreeSet::new(), *class, &link.name);
+        let rules = KernelRules::lower(policy, services, &derived, *class, &link.name);
         let choice = Choice::new(&policy.attach, links, link, *class, &|id| ours.contains(&id));
         let refused = refusals.entry(link.index).or_default();
         let hooks: Vec<Hook> = choice.candidates.iter().copied().filter(|hook| !is_refused(refused, *hook)).collect();
@@ -80,6 +82,10 @@ pub(super) fn reconcile(
         }
     }
     Ok(outcome)
+}
+
+fn guarded(port: &DerivedPort, services: &ServiceTable) -> GuardedPort {
+    GuardedPort { protocol: port.protocol, port: port.port, service: services.index(&port.service) }
 }
 
 fn target<'a>(link: &'a Link, rules: &'a KernelRules, hooks: &'a [Hook], attachments: &'a [Attachment]) -> Target<'a> {

@@ -2,14 +2,15 @@
 
 use super::interfaces::Seen;
 use crate::observe::snapshot::{Attachment, Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
-use crate::reconcile::ruleset;
+use crate::reconcile::{Host, ruleset};
 use crate::seatbelt::{Condition, SeatbeltStatus, TABLE, read_status};
 
 /// Fills the snapshot's seatbelt; its interfaces must be filled already.
 pub(super) fn collect(snapshot: &mut Snapshot, seen: &Seen<'_>) {
     let policy = &seen.state.policy;
     snapshot.seatbelt.repairs = seen.state.repairs;
-    match read_status(TABLE, &ruleset(policy, seen.links, seen.placements)) {
+    let host = Host { links: seen.links, placements: seen.placements, derived: &seen.state.derived };
+    match read_status(TABLE, &ruleset(policy, &host)) {
         Ok(status) => {
             let chains = status.dropped_by_chain.iter();
             snapshot.seatbelt.dropped = chains.map(|(chain, count)| ((*chain).to_owned(), count.packets)).collect();

@@ -1,4 +1,4 @@
-use super::super::samples::day;
+use super::super::samples::{day, derived};
 use super::*;
 
 #[test]
@@ -50,6 +50,7 @@ fn every_key_is_documented() {
     }
     let mut snapshot = day();
     snapshot.daemon = false;
+    snapshot.derived.push(derived());
     snapshot.seatbelt.dropped.clear(); // Its keys are the names of chains.
     let mut found = BTreeSet::new();
     keys(&serde_json::to_value(Status::from(&snapshot)).unwrap(), &mut found);

@@ -25,6 +25,17 @@ pub(super) fn hooks(out: &mut impl Write, snapshot: &Snapshot) -> fmt::Result {
     Ok(())
 }
 
+/// Ports that are guarded because they lead to a guarded one.
+pub(super) fn derived(out: &mut impl Write, snapshot: &Snapshot, width: usize, style: Style) -> fmt::Result {
+    for (nth, port) in snapshot.derived.iter().enumerate() {
+        let (tone, end) = if port.refused.is_none() { (None, "") } else { (Some(Tone::Bad), " · OPEN") };
+        let heading = if nth == 0 { "derived" } else { "" };
+        let line = format!("{heading:width$}{}{end}", printable(&port.to_string()));
+        writeln!(out, "{}", style.tone(&line, tone))?;
+    }
+    Ok(())
+}
+
 /// What to change in the configuration if what happens is not what was meant.
 pub(super) fn advice(out: &mut impl Write, snapshot: &Snapshot, style: Style) -> fmt::Result {
     let config = snapshot.config.display();

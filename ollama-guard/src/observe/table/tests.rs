@@ -3,10 +3,11 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use ollama_guard_common::Outcome;
 
-use super::super::samples::{counter, day, interface, last_drop};
+use super::super::samples::{counter, day, derived, interface, last_drop};
 use super::super::snapshot::{Attachment, Hook, Problem};
 use super::*;
 use crate::class::Class;
+use crate::derived::DerivedPort;
 use crate::policy::Mode;
 
 fn text(snapshot: &Snapshot) -> String {
@@ -59,6 +60,16 @@ fn layers_switched_off() {
     day.interfaces.iter_mut().for_each(|i| i.attachment = Attachment::NotNeeded("wall off".into()));
     day.seatbelt.state = SeatbeltState::Missing;
     assert_snapshot!(text(&day));
+}
+
+#[test]
+fn derived_ports() {
+    let mut day = day();
+    let refused = DerivedPort { port: 22, refused: Some("tcp 22 is SSH's port".into()), ..derived() };
+    day.derived = vec![derived(), refused];
+    let text = text(&day);
+    assert!(text.contains("\nderived      tcp 8080 → ollama (container open-webui-1, docker-proxy)\n"), "{text}");
+    assert!(text.contains("\n             tcp 22 → ollama (container open-webui-1, docker-proxy) · OPEN\n"), "{text}");
 }
 
 #[test]

@@ -1,0 +1,79 @@
+//! Derived ports: host ports behind which a userland proxy dials a guarded port itself.
+//!
+//! Docker's docker-proxy, rootless Podman's pasta and their like accept on the host and open a connection of their own
+//! to the container. The packets that arrive name the host's port only, and no rule sees where they end, so the port
+//! is looked up here and guarded as if it had been configured. A trusted interface still reaches it, and loopback.
+//!
+//! [`arguments`] and [`engine`] turn text into [`Forward`]s, [`decide`] makes ports of them; all pure. [`Watch`] reads.
+
+mod arguments;
+mod decide;
+mod engine;
+mod exchange;
+mod watch;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use decide::decide;
+use serde::{Deserialize, Serialize};
+pub use watch::{Watch, look};
+
+use crate::policy::{Protocol, ServiceName};
+
+/// A host port that leads to a port of some container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Forward {
+    pub(crate) protocol: Protocol,
+    /// The host's port.
+    pub(crate) port: u16,
+    /// The container's.
+    pub(crate) target: u16,
+    /// The container's name, else its address.
+    pub(crate) container: Option<String>,
+    /// What forwards.
+    pub(crate) through: String,
+    /// Believed only if this user listens on the port: anybody can start a program with any name and arguments, but
+    /// nobody can listen as somebody else. None for what root's container engine says.
+    pub(crate) user: Option<u32>,
+}
+
+/// A port that leads to a guarded one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DerivedPort {
+    /// Its transport.
+    pub protocol: Protocol,
+    /// The host's port.
+    pub port: u16,
+    /// The service it leads to.
+    pub service: ServiceName,
+    /// The container's name, else its address; none if neither is known.
+    pub container: Option<String>,
+    /// What forwards, such as `docker-proxy`.
+    pub through: String,
+    /// Why it is not guarded all the same.
+    pub refused: Option<String>,
+}
+
+impl DerivedPort {
+    /// Is this the same port, whatever else has become known of it?
+    pub fn same_port(&self, other: &Self) -> bool {
+        (self.protocol, self.port) == (other.protocol, other.port)
+    }
+
+    /// The container is known by its address only.
+    fn is_nameless(&self) -> bool {
+        self.container.as_ref().is_none_or(|name| name.parse::<IpAddr>().is_ok())
+    }
+}
+
+/// `tcp 8080 → ollama (container open-webui, docker-proxy)`.
+impl fmt::Display for DerivedPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { protocol, port, service, container, through, .. } = self;
+        match container {
+            Some(container) => write!(f, "{protocol} {port} → {service} (container {container}, {through})"),
+            None => write!(f, "{protocol} {port} → {service} ({through})"),
+        }
+    }
+}

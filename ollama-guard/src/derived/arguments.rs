@@ -1,0 +1,142 @@
+//! What proxies say on their command lines.
+
+use super::Forward;
+use crate::policy::Protocol;
+use crate::procfs::Process;
+
+/// Names of proxies whose arguments say where they lead, as the kernel cuts them to 15 bytes.
+pub(super) fn is_proxy(name: &str) -> bool {
+    matches!(name, "docker-proxy" | "rootlesskit-doc") || is_pasta(name)
+}
+
+/// pasta runs as a build of itself for the processor at hand: `pasta.avx2`.
+fn is_pasta(name: &str) -> bool {
+    name == "pasta" || name.starts_with("pasta.")
+}
+
+/// What a process forwards.
+pub(super) fn forwards(process: &Process) -> Vec<Forward> {
+    if is_pasta(&process.name) { pasta(process) } else { docker_proxy(process).into_iter().collect() }
+}
+
+/// `docker-proxy -proto tcp -host-ip :: -host-port 8080 -container-ip 172.17.0.2 -container-port 11434`.
+fn docker_proxy(process: &Process) -> Option<Forward> {
+    let value = |key| options(process).find(|(name, _)| *name == key).map(|(_, value)| value);
+    let protocol = match value("proto") {
+        None | Some("tcp") => Protocol::Tcp,
+        Some("udp") => Protocol::Udp,
+        Some(_) => return None,
+    };
+    Some(Forward {
+        protocol,
+        port: value("host-port")?.parse().ok()?,
+        target: value("container-port")?.parse().ok()?,
+        container: value("container-ip").map(str::to_owned),
+        through: "docker-proxy".to_owned(),
+        user: Some(process.user),
+    })
+}
+
+/// `pasta -t 0.0.0.0/8080-8081:11434-11435,9000 -u none …`. What keeps its number (`auto`, `all`) derives nothing.
+fn pasta(process: &Process) -> Vec<Forward> {
+    let listed = options(process).filter_map(|(name, value)| match name {
+        "t" | "tcp-ports" => Some((Protocol::Tcp, value)),
+        "u" | "udp-ports" => Some((Protocol::Udp, value)),
+        _ => None,
+    });
+    let forward = |protocol, (port, target)| Forward {
+        protocol,
+        port,
+        target,
+        container: None,
+        through: "pasta".to_owned(),
+        user: Some(process.user),
+    };
+    listed.flat_map(|(protocol, list)| pasta_ports(list).into_iter().map(move |pair| forward(protocol, pair))).collect()
+}
+
+/// `[address[%interface]/]port[-port][:target[-target]]`, several with commas between.
+fn pasta_ports(list: &str) -> Vec<(u16, u16)> {
+    let list = list.rsplit_once('/').map_or(list, |(_, ports)| ports);
+    let one = |spec: &str| {
+        let (ports, targets) = spec.split_once(':').unwrap_or((spec, spec));
+        let ((first, last), (target, _)) = (range(ports)?, range(targets)?);
+        Some((first..=last).zip(target..=u16::MAX))
+    };
+    list.split(',').filter_map(one).flatten().collect()
+}
+
+fn range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+/// Options with their values: `-key value`, `--key value`, `-key=value`.
+fn options(process: &Process) -> impl Iterator<Item = (&str, &str)> {
+    let rest = |at: usize| process.arguments.get(at + 1).map_or("", String::as_str);
+    process.arguments.iter().enumerate().filter_map(move |(at, argument)| {
+        let name = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'))?;
+        Some(name.split_once('=').unwrap_or((name, rest(at))))
+    })
+}
+
+/// The unix sockets on which a Docker daemon was told to listen: `-H unix:///run/docker.sock`.
+pub(super) fn docker_sockets(process: &Process) -> Vec<&str> {
+    let hosts = options(process).filter(|(name, _)| matches!(*name, "H" | "host"));
+    hosts.filter_map(|(_, value)| value.strip_prefix("unix://")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(title: &str) -> Process {
+        let arguments: Vec<_> = title.split(' ').map(str::to_owned).collect();
+        let name = arguments[0].rsplit('/').next().unwrap().chars().take(15).collect();
+        Process { id: 1, name, user: 1000, namespace: None, arguments }
+    }
+
+    fn pairs(title: &str) -> Vec<(Protocol, u16, u16)> {
+        forwards(&process(title)).into_iter().map(|f| (f.protocol, f.port, f.target)).collect()
+    }
+
+    #[test]
+    fn docker_proxy_names_both_ends() {
+        let title = "/usr/sbin/docker-proxy -proto tcp -host-ip :: -host-port 8080 -container-ip 172.17.0.2 \
+                     -container-port 11434";
+        let expected = Forward {
+            protocol: Protocol::Tcp,
+            port: 8080,
+            target: 11434,
+            container: Some("172.17.0.2".into()),
+            through: "docker-proxy".into(),
+            user: Some(1000),
+        };
+        assert_eq!(forwards(&process(title)), [expected]);
+        assert_eq!(pairs("rootlesskit-docker-proxy --host-port=1 --container-port=2"), [(Protocol::Tcp, 1, 2)]);
+        for faulty in
+            ["docker-proxy", "docker-proxy -host-port", "docker-proxy -proto sctp -host-port 1 -container-port 2"]
+        {
+            assert_eq!(pairs(faulty), [], "{faulty}");
+        }
+    }
+
+    #[test]
+    fn pasta_maps_ranges() {
+        let tcp = |port, target| (Protocol::Tcp, port, target);
+        assert_eq!(pairs("/usr/bin/pasta.avx2 --config-net -t 8080:11434 -u none"), [tcp(8080, 11434)]);
+        assert_eq!(
+            pairs("pasta -t 0.0.0.0/80-81:11434-11435,9 --udp-ports=::1%lo/5:6"),
+            [tcp(80, 11434), tcp(81, 11435), tcp(9, 9), (Protocol::Udp, 5, 6)]
+        );
+        assert_eq!(pairs("pasta -t auto -T 8080:11434 -t ~9 -t 70000"), []);
+        assert_eq!(pairs("pasta -t 65535-65535:11434-65535"), [tcp(65535, 11434)]);
+    }
+
+    #[test]
+    fn docker_says_where_it_listens() {
+        let sockets = |title| docker_sockets(&process(title)).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(sockets("dockerd -H unix:///a.sock --host=unix:///b.sock -H tcp://1.2.3.4"), ["/a.sock", "/b.sock"]);
+        assert_eq!(sockets("dockerd -H fd://"), Vec::<String>::new());
+    }
+}

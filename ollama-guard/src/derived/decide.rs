@@ -1,0 +1,102 @@
+//! Which forwards end at a guarded port.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+
+use super::{DerivedPort, Forward};
+use crate::policy::{Policy, Protocol, ServiceName};
+use crate::procfs::Socket;
+
+/// The ports to guard besides the policy's own, sorted. `danger` says why guarding a port could lock the user out.
+pub(super) fn decide(
+    policy: &Policy,
+    forwards: &[Forward],
+    sockets: &[Socket],
+    danger: impl Fn(Protocol, NonZeroU16) -> Option<String>,
+) -> Vec<DerivedPort> {
+    let mut found: BTreeMap<(Protocol, u16), DerivedPort> = BTreeMap::new();
+    for forward in forwards.iter().filter(|forward| is_believed(forward, sockets)) {
+        let Forward { protocol, port, target, container, through, .. } = forward;
+        let guarded = |port| service(policy, *protocol, port);
+        let (Some(service), None, Some(number)) = (guarded(*target), guarded(*port), NonZeroU16::new(*port)) else {
+            continue;
+        };
+        let known = found.entry((*protocol, *port)).or_insert_with(|| DerivedPort {
+            protocol: *protocol,
+            port: *port,
+            service: service.clone(),
+            container: None,
+            through: through.clone(),
+            refused: danger(*protocol, number),
+        });
+        if known.is_nameless() && container.is_some() {
+            known.container.clone_from(container);
+        }
+    }
+    found.into_values().collect()
+}
+
+fn is_believed(forward: &Forward, sockets: &[Socket]) -> bool {
+    let by = |user| {
+        let same = |socket: &Socket| (socket.protocol, socket.port) == (forward.protocol, forward.port);
+        sockets.iter().any(|socket| same(socket) && socket.user == user)
+    };
+    forward.user.is_none_or(by)
+}
+
+fn service(policy: &Policy, protocol: Protocol, port: u16) -> Option<&ServiceName> {
+    let guards = |service: &&crate::policy::Service| {
+        service.protocols.contains(&protocol) && service.ports.iter().any(|guarded| guarded.get() == port)
+    };
+    policy.services.iter().find(guards).map(|service| &service.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::built_in;
+
+    fn forward(port: u16, target: u16, container: &str, through: &str, user: Option<u32>) -> Forward {
+        let (container, through) = (Some(container.to_owned()), through.to_owned());
+        Forward { protocol: Protocol::Tcp, port, target, container, through, user }
+    }
+
+    fn socket(port: u16, user: u32) -> Socket {
+        Socket { protocol: Protocol::Tcp, address: "::".parse().unwrap(), port, user, inode: 0 }
+    }
+
+    fn decided(forwards: &[Forward], sockets: &[Socket]) -> Vec<String> {
+        let danger = |_, port: NonZeroU16| (port.get() == 22).then(|| "tcp 22 is SSH's port".to_owned());
+        let ports = decide(&built_in(), forwards, sockets, danger);
+        ports.iter().map(|port| format!("{port}{}", port.refused.as_deref().unwrap_or_default())).collect()
+    }
+
+    #[test]
+    fn what_leads_to_a_guarded_port_is_derived_once_and_named() {
+        let forwards = [
+            forward(8080, 11434, "172.17.0.2", "docker-proxy", Some(0)),
+            forward(8080, 11434, "web", "published", None),
+            forward(9090, 9090, "other", "published", None),
+        ];
+        assert_eq!(decided(&forwards, &[socket(8080, 0)]), ["tcp 8080 → ollama (container web, docker-proxy)"]);
+    }
+
+    #[test]
+    fn a_guarded_port_needs_no_deriving() {
+        assert_eq!(decided(&[forward(11434, 11434, "ollama", "published", None)], &[]), [""; 0]);
+    }
+
+    #[test]
+    fn nobody_closes_a_port_of_somebody_else() {
+        let forged = [forward(443, 11434, "x", "docker-proxy", Some(1000))];
+        assert_eq!(decided(&forged, &[socket(443, 0)]), [""; 0]);
+        assert_eq!(decided(&forged, &[]), [""; 0]);
+        assert_eq!(decided(&forged, &[socket(443, 1000)]).len(), 1);
+    }
+
+    #[test]
+    fn a_port_that_could_lock_out_is_told_and_not_guarded() {
+        let ports = decided(&[forward(22, 11434, "web", "published", None)], &[]);
+        assert_eq!(ports, ["tcp 22 → ollama (container web, published)tcp 22 is SSH's port"]);
+    }
+}
