@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes_relative;
 use ollama_guard_common::Packet;
+use zerocopy::FromBytes;
 
 /// Furthest offset that is read: gives the verifier the bound it wants for a variable packet offset
 /// (`MAX_PACKET_OFF`, `kernel/bpf/verifier.c`) and is beyond every header the classifier accepts.
@@ -19,16 +20,18 @@ pub(crate) struct Linear {
 
 impl Packet for Linear {
     #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+    fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
+        const { assert!(align_of::<T>() <= 2) };
         if offset > MAX_OFFSET {
             return None;
         }
         let at = self.start + offset;
-        if at + N > self.end {
+        if at + size_of::<T>() > self.end {
             return None;
         }
-        // SAFETY: at..at+N lies within the packet, as just compared; the verifier proves it again.
-        Some(unsafe { *(at as *const [u8; N]) })
+        // SAFETY: the value lies within the packet, as just compared; the verifier proves it again, and that it is
+        // aligned where the machine needs that. Packets begin at even addresses and headers at even offsets.
+        Some(unsafe { (at as *const T).read() })
     }
 }
 
@@ -47,12 +50,11 @@ pub(crate) const NETWORK: u32 = 1;
 
 impl<const FROM: u32> Packet for Copied<FROM> {
     #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
-        let to = bytes.as_mut_ptr().cast();
-        // SAFETY: the kernel writes N bytes to a buffer of N, or none.
-        let result =
-            unsafe { bpf_skb_load_bytes_relative(self.skb.cast(), offset as u32, to, N as u32, FROM) };
-        if result == 0 { Some(bytes) } else { None }
+    fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
+        let mut value = T::new_zeroed();
+        let (to, length) = ((&raw mut value).cast(), size_of::<T>() as u32);
+        // SAFETY: the kernel writes as many bytes as the value has, or none; any bytes are a value.
+        let result = unsafe { bpf_skb_load_bytes_relative(self.skb.cast(), offset as u32, to, length, FROM) };
+        if result == 0 { Some(value) } else { None }
     }
 }
