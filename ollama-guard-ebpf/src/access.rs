@@ -1,5 +1,7 @@
 //! Reading packets from the kernel's side.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes_relative;
 use ollama_guard_common::Packet;
@@ -51,10 +53,11 @@ pub(crate) const NETWORK: u32 = 1;
 impl<const FROM: u32> Packet for Copied<FROM> {
     #[inline(always)]
     fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
-        let mut value = T::new_zeroed();
-        let (to, length) = ((&raw mut value).cast(), size_of::<T>() as u32);
-        // SAFETY: the kernel writes as many bytes as the value has, or none; any bytes are a value.
+        let mut value = MaybeUninit::<T>::uninit();
+        let (to, length) = (value.as_mut_ptr().cast(), size_of::<T>() as u32);
+        // SAFETY: the kernel writes as many bytes as the value has.
         let result = unsafe { bpf_skb_load_bytes_relative(self.skb.cast(), offset as u32, to, length, FROM) };
-        if result == 0 { Some(value) } else { None }
+        // SAFETY: it has written them, and any bytes are a value.
+        if result == 0 { Some(unsafe { value.assume_init() }) } else { None }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn guard_tc(context: TcContext) -> i32 {
     match suspect(&policy(skb), Traffic::Ip(network, Transport::Port(protocol, port))) {
         None => TC_ACT_UNSPEC,
         Some(_) if is_for_another_interface(skb) => TC_ACT_UNSPEC,
-        Some(suspect) => act::<MAC>(skb, suspect.to_bits()),
+        Some(suspect) => act_on_linear(skb, suspect.to_bits()),
     }
 }
 
@@ -91,11 +91,23 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u32 {
     }
 }
 
-/// A function of its own, so that the path of unrelated packets is short and verified once.
 #[inline(never)]
 fn act<const FROM: u32>(skb: *mut __sk_buff, suspect: u32) -> i32 {
+    conclude_on(skb, &Copied::<FROM> { skb }, suspect)
+}
+
+/// For packets that a glance has judged: it has seen that their headers are in the linear part.
+#[inline(never)]
+fn act_on_linear(skb: *mut __sk_buff, suspect: u32) -> i32 {
+    // SAFETY: as above.
+    let (start, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
+    conclude_on(skb, &Linear { start, end }, suspect)
+}
+
+#[inline(always)]
+fn conclude_on<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u32) -> i32 {
     let policy = policy(skb);
-    let decision = judge(&policy, &Copied::<FROM> { skb }, Suspect::from_bits(suspect));
+    let decision = judge(&policy, packet, Suspect::from_bits(suspect));
     // SAFETY: as above.
     let (merged, bytes) = unsafe { ((*skb).gso_segs, (*skb).len) };
     // An aggregate counts as the packets it was merged from; anything else says 0.

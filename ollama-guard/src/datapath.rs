@@ -13,6 +13,7 @@ mod pins;
 mod program;
 mod shared;
 mod state;
+mod strangers;
 mod sys;
 mod wall;
 
