@@ -35,22 +35,27 @@ pub(crate) fn conclude(decision: Decision, interface: u32, size: Counter) -> Ver
         }
     }
     if source.family != 0 {
-        let key = SourceKey {
-            address: source.words,
-            interface,
-            family: source.family as u8,
-            service: service.get(),
-            fate: outcome.fate() as u8,
-            reserved: 0,
-        };
         let counters = SourceCounters { counter: size, last_seen: now };
         if refused {
-            suspend(&key, counters);
+            suspend(key(&decision, interface), counters);
         } else {
-            attribute(&CLIENTS, &key, &counters);
+            attribute(&CLIENTS, &key(&decision, interface), &counters);
         }
     }
     decision.verdict()
+}
+
+/// Made where it is needed: as long as nobody takes its address it lives in registers.
+#[inline(always)]
+fn key(decision: &Decision, interface: u32) -> SourceKey {
+    SourceKey {
+        address: decision.source.words,
+        interface,
+        family: decision.source.family as u8,
+        service: decision.service.get(),
+        fate: decision.outcome.fate() as u8,
+        reserved: 0,
+    }
 }
 
 /// Adds to a source's counters. A source evicted meanwhile loses this packet to "unattributed", which is the total
@@ -73,23 +78,23 @@ fn attribute(sources: &LruHashMap<SourceKey, SourceCounters>, key: &SourceKey, m
 
 /// Adds to what is pending of a source; to do so for one that is not, displaces another into `strangers`.
 #[inline(always)]
-fn suspend(key: &SourceKey, more: SourceCounters) {
+fn suspend(key: SourceKey, more: SourceCounters) {
     let Some(gate) = GATE.get_ptr_mut(0) else { return };
     // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.
     let gate = unsafe { &mut *gate };
-    let hash = mix(key);
+    let hash = mix(&key);
     let pending = &mut gate.pending[hash as usize & (PENDING_SLOTS - 1)];
-    if pending.key.is(key) {
+    if pending.key.is(&key) {
         pending.counters.counter.packets += more.counter.packets;
         pending.counters.counter.bytes += more.counter.bytes;
         pending.counters.last_seen = more.last_seen;
     } else if admits(gate, hash, more.last_seen) {
         displace(gate, hash);
-        gate.pending[hash as usize & (PENDING_SLOTS - 1)] = Pending { key: *key, counters: more };
+        gate.pending[hash as usize & (PENDING_SLOTS - 1)] = Pending { key, counters: more };
     }
 }
 
-/// A function of its own: the source that keeps sending does not come here.
+/// Adds what is pending in a slot to `strangers`.
 #[inline(always)]
 fn displace(gate: &Gate, hash: u64) {
     let pending = &gate.pending[hash as usize & (PENDING_SLOTS - 1)];
