@@ -9,7 +9,6 @@ use nix::net::if_::if_nametoindex;
 use tests::guard::Guard;
 use tests::netns::Netns;
 use tests::process::Process;
-use tests::wait;
 
 use crate::bpf::{Kind, Program};
 use crate::frames::MAC;
@@ -112,17 +111,6 @@ impl XdpFilter {
         let id = link[0]["xdp"]["prog"]["id"].as_u64().context("xdp-filter attached nothing")?;
         Ok(Self { program: Program::by_id(Kind::Xdp, u32::try_from(id)?)?, keeper })
     }
-}
-
-/// Waits until frames of an earlier measurement have arrived.
-pub(crate) fn settle(ns: &Netns, name: &str) -> Result<u64> {
-    let mut last = received(ns, name)?;
-    wait::value("frames to arrive", Duration::from_secs(5), || {
-        let now = received(ns, name).ok()?;
-        let still = now == last;
-        last = now;
-        still.then_some(now)
-    })
 }
 
 /// Frames an interface has received.

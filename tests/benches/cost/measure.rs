@@ -13,7 +13,7 @@ pub(crate) struct Contender<'a> {
     /// For the table.
     pub(crate) name: String,
     /// Works once and says what a packet cost, in nanoseconds.
-    pub(crate) work: Box<dyn FnMut() -> Result<f64> + 'a>,
+    pub(crate) work: Box<dyn FnMut() -> Result<f64> + Send + 'a>,
 }
 
 /// Median and quartiles.
