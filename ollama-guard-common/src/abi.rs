@@ -1,12 +1,12 @@
 //! The layout of everything the kernel programs and the loader exchange. Change anything here and bump
 //! [`ABI_VERSION`]: pins of another version are never opened.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 
 use crate::Outcome;
 
 /// Part of the pin directory's name.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 /// Most services of one policy: an index takes four bits, zero meaning none.
 pub const MAX_SERVICES: usize = 15;
 
@@ -166,6 +166,16 @@ pub struct SourceKey {
     pub reserved: u8,
 }
 
+impl SourceKey {
+    /// Are they the same? Three words at a time: for the derived comparison the compiler calls its `memcmp`, which in a
+    /// kernel program goes byte by byte.
+    #[inline(always)]
+    pub fn is(&self, other: &Self) -> bool {
+        let ([a, b, c], [x, y, z]): ([u64; 3], [u64; 3]) = (transmute!(*self), transmute!(*other));
+        (a ^ x) | (b ^ y) | (c ^ z) == 0
+    }
+}
+
 /// Value of the maps `clients` and `strangers`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
@@ -176,18 +186,33 @@ pub struct SourceCounters {
     pub last_seen: u64,
 }
 
+/// What a CPU has counted of a source and not yet added to `strangers`: a source that keeps sending costs no look-up
+/// there and no atomic addition. Readers add it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct Pending {
+    /// Whose; family 0: nobody's.
+    pub key: SourceKey,
+    /// How much.
+    pub counters: SourceCounters,
+}
+
+/// Slots of pending sources; a power of two.
+pub const PENDING_SLOTS: usize = 1 << 6;
 /// Slots of the source gate; a power of two.
 pub const GATE_SLOTS: usize = 1 << 12;
 
 /// The gate in front of `strangers`, one per CPU: under a flood of spoofed sources a source must be seen twice
 /// before its look-up is paid for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Gate {
     /// When the current window began, `CLOCK_MONOTONIC` nanoseconds.
     pub window: u64,
     /// Sources admitted at first sight in this window.
     pub admitted: u64,
+    /// Sources that were admitted and not yet displaced.
+    pub pending: [Pending; PENDING_SLOTS],
     /// The newest source of each slot, as a hash.
     pub tags: [u32; GATE_SLOTS],
 }
@@ -226,7 +251,8 @@ const _: () = {
     assert!(size_of::<InterfaceCounters>() == 16 * 12 * 16 + 32);
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<SourceCounters>() == 24);
-    assert!(size_of::<Gate>() == 16 + 4 * GATE_SLOTS);
+    assert!(size_of::<Pending>() == 48);
+    assert!(size_of::<Gate>() == 16 + 48 * PENDING_SLOTS + 4 * GATE_SLOTS);
     assert!(size_of::<AllowKeyV4>() == 8 && size_of::<AllowKeyV6>() == 20);
     // A per-CPU value may be 32 KiB at most (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Gate>() <= 32 << 10 && size_of::<InterfaceCounters>() <= 32 << 10);

@@ -2,6 +2,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use zerocopy::transmute;
+
 /// An IPv4 or IPv6 address, or none. Every byte is always set, so that it can be a map key as it is (and because the
 /// verifier refuses to read what an `Option` leaves undefined).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,15 +20,15 @@ impl Address {
 
     /// An IPv4 address in network byte order.
     #[inline(always)]
-    pub const fn v4(octets: [u8; 4]) -> Self {
-        Self { family: 4, words: [0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), u32::from_ne_bytes(octets)] }
+    pub const fn v4(halves: [u16; 2]) -> Self {
+        Self { family: 4, words: [0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), word(halves[0], halves[1])] }
     }
 
     /// An IPv6 address in network byte order.
     #[inline(always)]
-    pub const fn v6(octets: [u8; 16]) -> Self {
-        let words = [word(&octets, 0), word(&octets, 4), word(&octets, 8), word(&octets, 12)];
-        Self { family: 6, words }
+    pub const fn v6(halves: [u16; 8]) -> Self {
+        let [a, b, c, d, e, f, g, h] = halves;
+        Self { family: 6, words: [word(a, b), word(c, d), word(e, f), word(g, h)] }
     }
 
     /// The octets of an IPv4 address.
@@ -70,13 +72,13 @@ impl Address {
 impl From<IpAddr> for Address {
     fn from(ip: IpAddr) -> Self {
         match ip {
-            IpAddr::V4(ip) => Self::v4(ip.octets()),
-            IpAddr::V6(ip) => Self::v6(ip.octets()),
+            IpAddr::V4(ip) => Self::v4(transmute!(ip.octets())),
+            IpAddr::V6(ip) => Self::v6(transmute!(ip.octets())),
         }
     }
 }
 
 #[inline(always)]
-const fn word(bytes: &[u8; 16], at: usize) -> u32 {
-    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+const fn word(first: u16, second: u16) -> u32 {
+    transmute!([first, second])
 }

@@ -4,8 +4,8 @@ use crate::ethernet::{self, Payload, untag};
 use crate::packet::be16;
 use crate::{Ambiguity, Packet, Protocol, ip};
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
+pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 /// What a packet is, as far as the policy cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum Transport {
 /// Classifies an Ethernet frame with its tags, if any, in the frame.
 #[inline(always)]
 pub fn classify_ethernet<P: Packet + ?Sized>(frame: &P) -> Traffic {
-    let Some(header) = frame.read::<{ ethernet::HEADER }>(0) else {
+    let Some(header) = frame.read::<[u8; ethernet::HEADER]>(0) else {
         return Traffic::Ambiguous(Ambiguity::Truncated);
     };
     match untag(frame, be16(&header, 12)) {

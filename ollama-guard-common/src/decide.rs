@@ -92,13 +92,13 @@ fn ambiguous<R: Policy>(
 /// The dear step: what becomes of it.
 #[inline(always)]
 pub fn judge<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspect) -> Decision {
-    let (source, destination) = addresses(packet, suspect.network);
-    let outcome = outcome(policy, suspect, source, destination);
+    let source = address(packet, suspect.network, End::Source);
+    let outcome = outcome(policy, packet, suspect, source);
     Decision { outcome, service: suspect.service, source }
 }
 
 #[inline(always)]
-fn outcome<R: Policy>(policy: &R, suspect: Suspect, source: Address, destination: Address) -> Outcome {
+fn outcome<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspect, source: Address) -> Outcome {
     let onward_passes = match policy.class() {
         InterfaceClass::Trusted => return Outcome::PassedTrusted,
         InterfaceClass::Container if policy.containers_may_enter() => return Outcome::PassedContainer,
@@ -110,9 +110,12 @@ fn outcome<R: Policy>(policy: &R, suspect: Suspect, source: Address, destination
             policy.forwards()
         }
     };
-    let known = source.family != 0;
-    if onward_passes && known && !destination.is_group() && !policy.is_for_this_host(source, destination) {
-        return Outcome::PassedForwarded;
+    if onward_passes && source.family != 0 {
+        let destination = address(packet, suspect.network, End::Destination);
+        let known = destination.family != 0;
+        if known && !destination.is_group() && !policy.is_for_this_host(source, destination) {
+            return Outcome::PassedForwarded;
+        }
     }
     let refusal = match suspect.ambiguity {
         Some(ambiguity) => Refusal::Ambiguous(ambiguity),
@@ -121,21 +124,24 @@ fn outcome<R: Policy>(policy: &R, suspect: Suspect, source: Address, destination
     Outcome::refused(refusal, policy.observes())
 }
 
-/// Source and destination, [`Address::UNKNOWN`] where the packet ends before them.
+/// Which end of a packet's way.
+#[derive(Clone, Copy)]
+enum End {
+    Source,
+    Destination,
+}
+
+/// One of its addresses, [`Address::UNKNOWN`] where the packet ends before it.
 #[inline(always)]
-fn addresses<P: Packet + ?Sized>(packet: &P, network: Option<Network>) -> (Address, Address) {
-    match network {
-        Some(Network::V4(offset)) => {
-            if let Some([a, b, c, d, e, f, g, h]) = packet.read::<8>(offset + 12) {
-                return (Address::v4([a, b, c, d]), Address::v4([e, f, g, h]));
-            }
-        }
-        Some(Network::V6(offset)) => {
-            if let (Some(source), Some(destination)) = (packet.read::<16>(offset + 8), packet.read::<16>(offset + 24)) {
-                return (Address::v6(source), Address::v6(destination));
-            }
-        }
-        None => {}
-    }
-    (Address::UNKNOWN, Address::UNKNOWN)
+fn address<P: Packet + ?Sized>(packet: &P, network: Option<Network>, end: End) -> Address {
+    let (v4, v6) = match end {
+        End::Source => (12, 8),
+        End::Destination => (16, 24),
+    };
+    let address = match network {
+        Some(Network::V4(offset)) => packet.read(offset + v4).map(Address::v4),
+        Some(Network::V6(offset)) => packet.read(offset + v6).map(Address::v6),
+        None => None,
+    };
+    address.unwrap_or(Address::UNKNOWN)
 }

@@ -46,7 +46,7 @@ pub fn untag<P: Packet + ?Sized>(frame: &P, ethertype: u16) -> Payload {
         if ethertype != DOT1Q && ethertype != DOT1AD {
             return Payload::Network { ethertype, offset };
         }
-        let Some(tag) = frame.read::<TAG>(offset) else {
+        let Some(tag) = frame.read::<[u8; TAG]>(offset) else {
             return Payload::Ambiguous(Ambiguity::Truncated);
         };
         if names_vlan(be16(&tag, 0)) {

@@ -27,7 +27,7 @@ const V6_FRAGMENT_OFFSET: u16 = 0xfff8;
 /// Follows an IPv4 header (RFC 791) at `offset`: options and fragments, then whatever it carries.
 #[inline(always)]
 pub(crate) fn v4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Transport {
-    let Some(header) = packet.read::<V4_HEADER>(offset) else {
+    let Some(header) = packet.read::<[u8; V4_HEADER]>(offset) else {
         return Transport::Ambiguous(Ambiguity::Truncated, None);
     };
     let length = usize::from(header[0] & 0x0f) * 4;
@@ -50,7 +50,7 @@ pub(crate) fn v4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Transport {
 /// Follows an IPv6 header (RFC 8200) at `offset` and its chain of extension headers.
 #[inline(always)]
 pub(crate) fn v6<P: Packet + ?Sized>(packet: &P, offset: usize) -> Transport {
-    let Some([first, _, _, _, _, _, next, _]) = packet.read::<8>(offset) else {
+    let Some([first, _, _, _, _, _, next, _]) = packet.read::<[u8; 8]>(offset) else {
         return Transport::Ambiguous(Ambiguity::Truncated, None);
     };
     if first >> 4 != 6 {
@@ -78,7 +78,7 @@ fn chain<P: Packet + ?Sized>(packet: &P, offset: usize, length: usize, next: u8,
             HOP_BY_HOP | ROUTING | DESTINATION | FRAGMENT | AUTHENTICATION => {}
             _ => return Transport::Other,
         }
-        let Some(header) = packet.read::<4>(offset + length) else {
+        let Some(header) = packet.read::<[u8; 4]>(offset + length) else {
             return Transport::Ambiguous(cut, None);
         };
         length += match next {
@@ -102,7 +102,7 @@ fn chain<P: Packet + ?Sized>(packet: &P, offset: usize, length: usize, next: u8,
 /// Reads the destination port: bytes 2 and 3 of a TCP as of a UDP header.
 #[inline(always)]
 fn ports<P: Packet + ?Sized>(packet: &P, offset: usize, protocol: Protocol, cut: Ambiguity) -> Transport {
-    match packet.read::<2>(offset + 2) {
+    match packet.read::<[u8; 2]>(offset + 2) {
         Some(port) => Transport::Port(protocol, u16::from_be_bytes(port)),
         None => Transport::Ambiguous(cut, Some(protocol)),
     }

@@ -1,16 +1,21 @@
 //! Bounded reads: the one thing the classifier needs from a packet.
 
+use zerocopy::FromBytes;
+
 /// Bytes that can be read at an offset. Implemented for byte slices here and, in the kernel programs, for what
 /// XDP and TC can reach of a packet.
 pub trait Packet {
-    /// The `N` bytes at `offset`, or `None` if the packet ends before them.
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+    /// The value at `offset`, or `None` if the packet ends before its end.
+    ///
+    /// Headers begin at even offsets, so arrays of 16-bit numbers are what a kernel program reads fastest: of single
+    /// bytes the compiler loads each by itself, and wider numbers not every machine can load from there.
+    fn read<T: FromBytes>(&self, offset: usize) -> Option<T>;
 }
 
 impl Packet for [u8] {
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let end = offset.checked_add(N)?;
-        self.get(offset..end)?.try_into().ok()
+    fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
+        let end = offset.checked_add(size_of::<T>())?;
+        T::read_from_bytes(self.get(offset..end)?).ok()
     }
 }
 

@@ -1,8 +1,11 @@
 //! Reading packets from the kernel's side.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_skb_pull_data};
 use ollama_guard_common::Packet;
+use zerocopy::FromBytes;
 
 /// Furthest offset that is read: gives the verifier the bound it wants for a variable packet offset
 /// (`MAX_PACKET_OFF`, `kernel/bpf/verifier.c`) and is beyond every header the classifier accepts.
@@ -19,16 +22,18 @@ pub(crate) struct Linear {
 
 impl Packet for Linear {
     #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+    fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
+        const { assert!(align_of::<T>() <= 2) };
         if offset > MAX_OFFSET {
             return None;
         }
         let at = self.start + offset;
-        if at + N > self.end {
+        if at + size_of::<T>() > self.end {
             return None;
         }
-        // SAFETY: at..at+N lies within the packet, as just compared; the verifier proves it again.
-        Some(unsafe { *(at as *const [u8; N]) })
+        // SAFETY: the value lies within the packet, as just compared; the verifier proves it again, and that it is
+        // aligned where the machine needs that. Packets begin at even addresses and headers at even offsets.
+        Some(unsafe { (at as *const T).read() })
     }
 }
 
@@ -40,12 +45,13 @@ pub(crate) struct Frame {
 
 impl Packet for Frame {
     #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
-        let to = bytes.as_mut_ptr().cast();
-        // SAFETY: the kernel writes N bytes to a buffer of N.
-        let result = unsafe { bpf_skb_load_bytes(self.skb.cast(), offset as u32, to, N as u32) };
-        if result == 0 { Some(bytes) } else { None }
+    fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        let (to, length) = (value.as_mut_ptr().cast(), size_of::<T>() as u32);
+        // SAFETY: the kernel writes as many bytes as the value has.
+        let result = unsafe { bpf_skb_load_bytes(self.skb.cast(), offset as u32, to, length) };
+        // SAFETY: it has written them, and any bytes are a value.
+        if result == 0 { Some(unsafe { value.assume_init() }) } else { None }
     }
 }
 
@@ -73,13 +79,14 @@ impl Datagram {
 
 impl Packet for Datagram {
     #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+    fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
         /// `BPF_HDR_START_NET`, `include/uapi/linux/bpf.h`.
         const NETWORK: u32 = 1;
-        let mut bytes = [0; N];
-        let to = bytes.as_mut_ptr().cast();
-        // SAFETY: the kernel writes N bytes to a buffer of N.
-        let result = unsafe { bpf_skb_load_bytes_relative(self.skb.cast(), offset as u32, to, N as u32, NETWORK) };
-        if result == 0 { Some(bytes) } else { None }
+        let mut value = MaybeUninit::<T>::uninit();
+        let (to, length) = (value.as_mut_ptr().cast(), size_of::<T>() as u32);
+        // SAFETY: the kernel writes as many bytes as the value has.
+        let result = unsafe { bpf_skb_load_bytes_relative(self.skb.cast(), offset as u32, to, length, NETWORK) };
+        // SAFETY: it has written them, and any bytes are a value.
+        if result == 0 { Some(unsafe { value.assume_init() }) } else { None }
     }
 }

@@ -5,7 +5,9 @@ use core::ptr::addr_of_mut;
 
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::maps::LruHashMap;
-use ollama_guard_common::abi::{Counter, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, LastDrop, SourceCounters, SourceKey};
+use ollama_guard_common::abi::{
+    Counter, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, Gate, LastDrop, PENDING_SLOTS, Pending, SourceCounters, SourceKey,
+};
 use ollama_guard_common::{Decision, Fate, Verdict};
 
 use crate::maps::{CLIENTS, GATE, INTERFACES, STRANGERS};
@@ -33,39 +35,72 @@ pub(crate) fn conclude(decision: Decision, interface: u32, size: Counter) -> Ver
         }
     }
     if source.family != 0 {
-        let key = SourceKey {
-            address: source.words,
-            interface,
-            family: source.family as u8,
-            service: service.get(),
-            fate: outcome.fate() as u8,
-            reserved: 0,
-        };
-        if !refused {
-            attribute(&CLIENTS, &key, size, now);
-        } else if admits(&key, now) {
-            attribute(&STRANGERS, &key, size, now);
+        let counters = SourceCounters { counter: size, last_seen: now };
+        if refused {
+            suspend(key(&decision, interface), counters);
+        } else {
+            attribute(&CLIENTS, &key(&decision, interface), &counters);
         }
     }
     decision.verdict()
 }
 
+/// Made where it is needed: as long as nobody takes its address it lives in registers.
+#[inline(always)]
+fn key(decision: &Decision, interface: u32) -> SourceKey {
+    SourceKey {
+        address: decision.source.words,
+        interface,
+        family: decision.source.family as u8,
+        service: decision.service.get(),
+        fate: decision.outcome.fate() as u8,
+        reserved: 0,
+    }
+}
+
 /// Adds to a source's counters. A source evicted meanwhile loses this packet to "unattributed", which is the total
 /// less the sum over sources, so that the sums still hold.
 #[inline(always)]
-fn attribute(sources: &LruHashMap<SourceKey, SourceCounters>, key: &SourceKey, size: Counter, now: u64) {
+fn attribute(sources: &LruHashMap<SourceKey, SourceCounters>, key: &SourceKey, more: &SourceCounters) {
     if let Some(counters) = sources.get_ptr_mut(key) {
         // SAFETY: pointers into a live map entry; other CPUs add to it too, hence the atomics. The time stamp may
         // be written by several at once: each writes a right one.
         unsafe {
-            add(addr_of_mut!((*counters).counter.packets), size.packets);
-            add(addr_of_mut!((*counters).counter.bytes), size.bytes);
-            addr_of_mut!((*counters).last_seen).write(now);
+            add(addr_of_mut!((*counters).counter.packets), more.counter.packets);
+            add(addr_of_mut!((*counters).counter.bytes), more.counter.bytes);
+            addr_of_mut!((*counters).last_seen).write(more.last_seen);
         }
         return;
     }
-    // Another CPU may insert the same source first: then this packet stays unattributed.
-    let _ = sources.insert(key, &SourceCounters { counter: size, last_seen: now }, NO_EXIST);
+    // Another CPU may insert the same source first: then these packets stay unattributed.
+    let _ = sources.insert(key, more, NO_EXIST);
+}
+
+/// Adds to what is pending of a source; to do so for one that is not, displaces another into `strangers`.
+#[inline(always)]
+fn suspend(key: SourceKey, more: SourceCounters) {
+    let Some(gate) = GATE.get_ptr_mut(0) else { return };
+    // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.
+    let gate = unsafe { &mut *gate };
+    let hash = mix(&key);
+    let pending = &mut gate.pending[hash as usize & (PENDING_SLOTS - 1)];
+    if pending.key.is(&key) {
+        pending.counters.counter.packets += more.counter.packets;
+        pending.counters.counter.bytes += more.counter.bytes;
+        pending.counters.last_seen = more.last_seen;
+    } else if admits(gate, hash, more.last_seen) {
+        displace(gate, hash);
+        gate.pending[hash as usize & (PENDING_SLOTS - 1)] = Pending { key, counters: more };
+    }
+}
+
+/// Adds what is pending in a slot to `strangers`.
+#[inline(always)]
+fn displace(gate: &Gate, hash: u64) {
+    let pending = &gate.pending[hash as usize & (PENDING_SLOTS - 1)];
+    if pending.key.family != 0 {
+        attribute(&STRANGERS, &pending.key, &pending.counters);
+    }
 }
 
 /// Adds atomically without fetching: `BPF_XADD`, which every kernel has. Rust offers no atomic addition on this
@@ -83,28 +118,20 @@ unsafe fn add(to: *mut u64, value: u64) {
 /// May this refused packet's source be looked up? Calm: always. In a flood: if it was the newest in its slot, so that
 /// sources seen once cost no look-up and heavy ones are attributed.
 #[inline(always)]
-fn admits(key: &SourceKey, now: u64) -> bool {
-    let Some(gate) = GATE.get_ptr_mut(0) else { return false };
-    let hash = mix(key);
-    let slot = hash as usize & (GATE_SLOTS - 1);
-    // SAFETY: the gate is this CPU's own, the slot is masked to its length.
-    unsafe {
-        let tag = addr_of_mut!((*gate).tags).cast::<u32>().add(slot);
-        let mark = (hash >> 32) as u32;
-        if tag.read() == mark {
-            return true;
-        }
-        tag.write(mark);
-        if now.wrapping_sub((*gate).window) > GATE_WINDOW {
-            (*gate).window = now;
-            (*gate).admitted = 0;
-        }
-        if (*gate).admitted < GATE_BUDGET {
-            (*gate).admitted += 1;
-            return true;
-        }
+fn admits(gate: &mut Gate, hash: u64, now: u64) -> bool {
+    let mark = (hash >> 32) as u32;
+    let tag = &mut gate.tags[hash as usize & (GATE_SLOTS - 1)];
+    if *tag == mark {
+        return true;
     }
-    false
+    *tag = mark;
+    if now.wrapping_sub(gate.window) > GATE_WINDOW {
+        gate.window = now;
+        gate.admitted = 0;
+    }
+    let admitted = gate.admitted < GATE_BUDGET;
+    gate.admitted += u64::from(admitted);
+    admitted
 }
 
 /// A seeded hash whose low and high bits depend on the whole key.

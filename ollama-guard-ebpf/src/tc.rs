@@ -5,7 +5,7 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    Packet, Payload, Suspect, Traffic, Transport, Verdict, classify_network, judge, suspect, untag,
+    Packet, Payload, Suspect, Traffic, Transport, Verdict, classify_network, glance, judge, suspect, untag,
 };
 
 use crate::access::{Datagram, Frame, Linear};
@@ -18,20 +18,41 @@ use crate::rules::Constants;
 const OTHER_HOST: u32 = 3;
 const VID: u32 = 0x0fff;
 
-/// Devices with an Ethernet header.
+/// Devices with an Ethernet header. As in XDP, unrelated packets are out after one look.
 #[classifier]
 pub(crate) fn guard_tc(context: TcContext) -> i32 {
     let skb = context.skb.skb;
-    // SAFETY: the verifier has checked the context's type; here and below.
-    let (kind, tagged, tci) = unsafe { ((*skb).pkt_type, (*skb).vlan_present, (*skb).vlan_tci) };
-    if kind == OTHER_HOST || (tagged != 0 && tci & VID != 0) {
-        return TC_ACT_UNSPEC; // a tagged frame belongs to its VLAN interface and is judged there
-    }
     let frame = Linear { start: context.data(), end: context.data_end() };
-    let traffic = classify(&frame, ethertype(skb));
+    let Some((network, protocol, port)) = glance(&frame, ethertype(skb)) else {
+        return look(skb);
+    };
+    match suspect(&policy(skb), Traffic::Ip(network, Transport::Port(protocol, port))) {
+        None => TC_ACT_UNSPEC,
+        Some(_) if is_for_another_interface(skb) => TC_ACT_UNSPEC,
+        Some(suspect) => act_on_linear(skb, suspect.to_bits()),
+    }
+}
+
+/// For what a glance does not tell.
+#[inline(never)]
+fn look(skb: *mut __sk_buff) -> i32 {
+    if is_for_another_interface(skb) {
+        return TC_ACT_UNSPEC;
+    }
+    // SAFETY: the verifier has checked the context's type; here and below.
+    let (start, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
+    let traffic = classify(&Linear { start, end }, ethertype(skb));
     // What is missing may be in page fragments.
     let bits = if is_ambiguous(traffic) { look_again(skb) } else { bits(skb, traffic) };
     if bits == 0 { TC_ACT_UNSPEC } else { act(skb, bits) }
+}
+
+/// A frame for another host or a macvlan child, or tagged: it belongs to its VLAN interface and is judged there.
+#[inline(always)]
+fn is_for_another_interface(skb: *mut __sk_buff) -> bool {
+    // SAFETY: as above.
+    let (kind, tagged, tci) = unsafe { ((*skb).pkt_type, (*skb).vlan_present, (*skb).vlan_tci) };
+    kind == OTHER_HOST || (tagged != 0 && tci & VID != 0)
 }
 
 /// Devices without one: tun, WireGuard, IPIP, GRE, sit, PPP.
@@ -79,19 +100,26 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u32 {
     }
 }
 
-/// A function of its own, so that the path of unrelated packets is short and verified once.
 #[inline(never)]
 fn act(skb: *mut __sk_buff, suspect: u32) -> i32 {
-    enact(skb, &Frame { skb }, suspect)
+    conclude_on(skb, &Frame { skb }, suspect)
 }
 
 #[inline(never)]
 fn act_l3(skb: *mut __sk_buff, suspect: u32) -> i32 {
-    enact(skb, &Datagram { skb }, suspect)
+    conclude_on(skb, &Datagram { skb }, suspect)
+}
+
+/// For packets that a glance has judged: it has seen that their headers are in the linear part.
+#[inline(never)]
+fn act_on_linear(skb: *mut __sk_buff, suspect: u32) -> i32 {
+    // SAFETY: as above.
+    let (start, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
+    conclude_on(skb, &Linear { start, end }, suspect)
 }
 
 #[inline(always)]
-fn enact<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u32) -> i32 {
+fn conclude_on<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u32) -> i32 {
     let policy = policy(skb);
     let decision = judge(&policy, packet, Suspect::from_bits(suspect));
     // SAFETY: as above.

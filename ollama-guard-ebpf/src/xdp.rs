@@ -7,7 +7,7 @@ use aya_ebpf::helpers::bpf_xdp_get_buff_len;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use ollama_guard_common::abi::Counter;
-use ollama_guard_common::{Suspect, Verdict, classify_ethernet, judge, suspect};
+use ollama_guard_common::{Suspect, Traffic, Transport, Verdict, classify_ethernet, ethertype, glance, judge, suspect};
 
 use crate::access::Linear;
 use crate::record::conclude;
@@ -17,28 +17,50 @@ use crate::rules::Constants;
 /// For kernels before 5.18, which know no multi-buffer XDP.
 #[xdp]
 pub(crate) fn guard_xdp(context: XdpContext) -> u32 {
-    match suspect(&policy(&context), classify_ethernet(&frame(&context))) {
-        None => XDP_PASS,
-        Some(suspect) => act(context.ctx, suspect.to_bits(), (context.data_end() - context.data()) as u64),
-    }
+    guard::<false>(&context)
 }
 
 /// For frames of any size: headers are always in the first buffer.
 #[xdp(frags)]
 pub(crate) fn guard_xdp_frags(context: XdpContext) -> u32 {
-    match suspect(&policy(&context), classify_ethernet(&frame(&context))) {
+    guard::<true>(&context)
+}
+
+/// The way of unrelated packets: one look and out. Everything else is in functions of its own, so that this one needs
+/// neither a stack nor registers that must be saved.
+#[inline(always)]
+fn guard<const FRAGS: bool>(context: &XdpContext) -> u32 {
+    let frame = frame(context);
+    let Some((network, protocol, port)) = glance(&frame, ethertype(&frame)) else {
+        return look::<FRAGS>(context.ctx);
+    };
+    match suspect(&policy(context), Traffic::Ip(network, Transport::Port(protocol, port))) {
         None => XDP_PASS,
-        // SAFETY: the helper only reads the context.
-        Some(suspect) => act(context.ctx, suspect.to_bits(), unsafe { bpf_xdp_get_buff_len(context.ctx) }),
+        Some(suspect) => act::<FRAGS>(context.ctx, suspect.to_bits()),
     }
 }
 
-/// A function of its own, so that the path of unrelated packets is short and verified once.
+/// For what a glance does not tell.
 #[inline(never)]
-fn act(context: *mut xdp_md, suspect: u32, bytes: u64) -> u32 {
+fn look<const FRAGS: bool>(context: *mut xdp_md) -> u32 {
+    let context = XdpContext::new(context);
+    match suspect(&policy(&context), classify_ethernet(&frame(&context))) {
+        None => XDP_PASS,
+        Some(suspect) => act::<FRAGS>(context.ctx, suspect.to_bits()),
+    }
+}
+
+#[inline(never)]
+fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: u32) -> u32 {
     let context = XdpContext::new(context);
     let policy = policy(&context);
     let decision = judge(&policy, &frame(&context), Suspect::from_bits(suspect));
+    let bytes = if FRAGS {
+        // SAFETY: the helper only reads the context.
+        unsafe { bpf_xdp_get_buff_len(context.ctx) }
+    } else {
+        (context.data_end() - context.data()) as u64
+    };
     match conclude(decision, policy.route.interface, Counter { packets: 1, bytes }) {
         Verdict::Pass => XDP_PASS,
         Verdict::Drop => XDP_DROP,

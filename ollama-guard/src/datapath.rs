@@ -15,6 +15,7 @@ mod pins;
 mod program;
 mod shared;
 mod state;
+mod strangers;
 mod sys;
 mod wall;
 

@@ -1,5 +1,6 @@
 //! Everything a person types to set up, build, run, test and check ollama-guard: `cargo xtask <command>`.
 
+mod bench;
 mod bpffs;
 mod compile;
 mod daemon;
@@ -66,6 +67,12 @@ enum Command {
         #[arg(last = true)]
         arguments: Vec<OsString>,
     },
+    /// Set up, build, and measure what a packet costs, beside nothing at all and beside other firewalls
+    Bench {
+        /// Tables to measure; without any, all
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
     /// Check formatting, clippy, documentation, licences and sources; every warning is an error
     Lint,
 }
@@ -77,6 +84,7 @@ fn main() -> ExitCode {
         Command::Run { arguments } => run::run(&arguments),
         Command::Start { binary, arguments } => daemon::start(&binary, &arguments),
         Command::Test { only, arguments } => test::test(only.as_deref(), &arguments),
+        Command::Bench { arguments } => bench::bench(&arguments),
         Command::Lint => lint::lint(),
     };
     match done {

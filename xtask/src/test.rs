@@ -5,7 +5,7 @@ use crate::{
     sh::{self, cargo},
 };
 use anyhow::{Result, bail};
-use std::{env, ffi::OsString};
+use std::{env, ffi::OsString, process::Command};
 
 /// Runs all suites, or one.
 pub(crate) fn test(only: Option<&str>, arguments: &[OsString]) -> Result<()> {
@@ -22,14 +22,18 @@ pub(crate) fn test(only: Option<&str>, arguments: &[OsString]) -> Result<()> {
     }
     cargo.arg("--").args(arguments);
     cargo.env("OLLAMA_GUARD_BIN", &binary);
-    if !sh::is_root() {
-        // Only the test programs get root's rights: what cargo writes stays the caller's.
-        eprintln!("the tests make network namespaces and load kernel programs: asking sudo");
-        cargo.env(runner_variable()?, "sudo --preserve-env");
-    }
-    let outcome = sh::run(&mut cargo);
+    let outcome = as_root(&mut cargo).and_then(|()| sh::run(&mut cargo));
     bpffs.unmount();
     outcome
+}
+
+/// Gives the programs that cargo starts root's rights, but not cargo: what it writes stays the caller's.
+pub(crate) fn as_root(cargo: &mut Command) -> Result<()> {
+    if !sh::is_root() {
+        eprintln!("this makes network namespaces and loads kernel programs: asking sudo");
+        cargo.env(runner_variable()?, "sudo --preserve-env");
+    }
+    Ok(())
 }
 
 /// Cargo's variable for the program that starts test programs.

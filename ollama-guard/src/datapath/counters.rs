@@ -10,6 +10,7 @@ use ollama_guard_common::{Address, Fate, Outcome};
 
 use super::DatapathError;
 use super::shared::SharedMaps;
+use super::strangers;
 
 /// Everything the kernel programs have counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,9 +61,10 @@ impl Reading {
     pub(super) fn take(maps: &SharedMaps) -> Result<Self, DatapathError> {
         let mut sources = Vec::new();
         let now = monotonic();
-        for (map, name) in [(&maps.clients, "clients"), (&maps.strangers, "strangers")] {
-            let entries = map.entries().map_err(DatapathError::map("read", name))?;
-            sources.extend(entries.iter().map(|(key, value)| source(key, value, now)));
+        let clients = maps.clients.entries().map_err(DatapathError::map("read", "clients"))?;
+        let strangers = strangers::read(maps).map_err(DatapathError::map("read", "strangers"))?;
+        for (key, value) in clients.into_iter().chain(strangers) {
+            sources.push(source(&key, &value, now));
         }
         let failed = || DatapathError::map("read", "interfaces");
         let mut interfaces = BTreeMap::new();

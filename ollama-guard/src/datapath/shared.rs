@@ -1,6 +1,6 @@
 //! The maps that every program instance shares and that outlive this process.
 
-use ollama_guard_common::abi::{InterfaceCounters, STATE_SIZE, SourceCounters, SourceKey};
+use ollama_guard_common::abi::{Gate, InterfaceCounters, STATE_SIZE, SourceCounters, SourceKey};
 
 use super::map::Map;
 use super::{DatapathError, PinDirectory};
@@ -17,6 +17,8 @@ pub(super) struct SharedMaps {
     pub(super) strangers: Map<SourceKey, SourceCounters>,
     /// Sources of passed packets.
     pub(super) clients: Map<SourceKey, SourceCounters>,
+    /// What each CPU has yet to add to `strangers`.
+    pub(super) gate: Map<u32, Gate>,
     /// Word for `status`.
     pub(super) state: Map<u32, [u8; STATE_SIZE]>,
 }
@@ -40,6 +42,7 @@ impl SharedMaps {
             interfaces: one(pins, "interfaces")?,
             strangers: one(pins, "strangers")?,
             clients: one(pins, "clients")?,
+            gate: one(pins, "gate")?,
             state: one(pins, "state")?,
         })
     }

@@ -187,6 +187,7 @@ impl Wall {
                 }
             }
         }
+        strangers::forget(maps, interfaces).map_err(DatapathError::map("write", "gate"))?;
         for interface in interfaces {
             maps.interfaces.remove(interface).map_err(DatapathError::map("write", "interfaces"))?;
         }

@@ -1,0 +1,66 @@
+//! Sources of refused packets: what `strangers` holds, and what each CPU has yet to add to it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+
+use ollama_guard_common::abi::{Pending, SourceCounters, SourceKey};
+
+use super::shared::SharedMaps;
+
+/// Reads both so that no packet counts twice and none that was reported disappears, although what is pending may move
+/// into the table at any moment: between two looks at what is pending the table is asked again, and only what did
+/// not move meanwhile is added.
+pub(super) fn read(maps: &SharedMaps) -> io::Result<HashMap<SourceKey, SourceCounters>> {
+    let mut sources: HashMap<_, _> = maps.strangers.entries()?.into_iter().collect();
+    let before = pending(maps)?;
+    for slot in &before {
+        refresh(maps, &mut sources, &slot.key)?;
+    }
+    let after = pending(maps)?;
+    let (stayed, moved): (Vec<_>, Vec<_>) = before.iter().zip(&after).partition(|(before, after)| {
+        before.key == after.key && before.counters.counter.packets <= after.counters.counter.packets
+    });
+    for (slot, _) in moved {
+        refresh(maps, &mut sources, &slot.key)?;
+    }
+    for (slot, _) in stayed {
+        if slot.key.family != 0 {
+            add(sources.entry(slot.key).or_default(), &slot.counters);
+        }
+    }
+    Ok(sources)
+}
+
+/// Drops what is pending of sources on these interfaces. What other sources send in that instant may stay unattributed.
+pub(super) fn forget(maps: &SharedMaps, interfaces: &BTreeSet<u32>) -> io::Result<()> {
+    let is_gone = |slot: &Pending| slot.key.family != 0 && interfaces.contains(&slot.key.interface);
+    if !pending(maps)?.iter().any(is_gone) {
+        return Ok(());
+    }
+    maps.gate.change_per_cpu(&0, |gate| {
+        for slot in gate.pending.iter_mut().filter(|slot| is_gone(slot)) {
+            slot.key.family = 0;
+        }
+    })
+}
+
+/// Every slot of every CPU, in the same order each time; most are nobody's.
+fn pending(maps: &SharedMaps) -> io::Result<Vec<Pending>> {
+    let gates = maps.gate.get_per_cpu(&0)?.unwrap_or_default();
+    Ok(gates.iter().flat_map(|gate| gate.pending).collect())
+}
+
+fn refresh(maps: &SharedMaps, sources: &mut HashMap<SourceKey, SourceCounters>, key: &SourceKey) -> io::Result<()> {
+    if key.family != 0
+        && let Some(counters) = maps.strangers.get(key)?
+    {
+        sources.insert(*key, counters);
+    }
+    Ok(())
+}
+
+fn add(to: &mut SourceCounters, more: &SourceCounters) {
+    to.counter.packets += more.counter.packets;
+    to.counter.bytes += more.counter.bytes;
+    to.last_seen = to.last_seen.max(more.last_seen);
+}

@@ -1,0 +1,217 @@
+//! Kernel programs as the benchmark needs them: assembled by hand, or somebody else's found by pin or id, and
+//! run on a frame by the kernel itself (`BPF_PROG_TEST_RUN`). Attribute layouts from `include/uapi/linux/bpf.h`.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+const PROG_LOAD: i64 = 5;
+const OBJ_GET: i64 = 7;
+const PROG_TEST_RUN: i64 = 10;
+const PROG_GET_FD_BY_ID: i64 = 13;
+const OBJ_GET_INFO_BY_FD: i64 = 15;
+const LINK_CREATE: i64 = 28;
+
+const ATTACH_XDP: u32 = 37;
+const XDP_NATIVE: u32 = 1 << 2;
+const LIVE_FRAMES: u32 = 1 << 1;
+
+/// One instruction: operation, destination and source register, offset, immediate.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Instruction {
+    operation: u8,
+    registers: u8,
+    offset: i16,
+    immediate: i32,
+}
+
+/// An instruction, as the instruction set document (`Documentation/bpf/standardization`) numbers its parts.
+pub(crate) const fn instruction(operation: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
+    Instruction { operation, registers: to | from << 4, offset, immediate }
+}
+
+/// What a program is attached to, and therefore the context it is run with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A TC classifier.
+    Tc = 3,
+    /// An XDP program.
+    Xdp = 6,
+}
+
+/// A loaded program.
+#[derive(Debug)]
+pub(crate) struct Program {
+    fd: OwnedFd,
+    kind: Kind,
+}
+
+/// What the kernel says of a program: figures that do not depend on the machine's load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// Bytes of machine code.
+    pub(crate) jited: u32,
+    /// Instructions after the verifier removed dead branches.
+    pub(crate) instructions: u32,
+    /// Instructions the verifier walked over every path to prove it safe.
+    pub(crate) verified: u32,
+}
+
+/// An attached program; dropping it detaches it.
+#[derive(Debug)]
+pub(crate) struct Link(#[expect(dead_code, reason = "holds the attachment")] OwnedFd);
+
+#[derive(Default)]
+#[repr(C)]
+struct Load {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+    log: [u64; 2],
+    kernel: u32,
+    flags: u32,
+    name: [u64; 2],
+    interface: u32,
+    attach_type: u32,
+}
+
+#[derive(Default)]
+#[repr(C)]
+struct TestRun {
+    program: u32,
+    result: u32,
+    size_in: u32,
+    size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_size_in: u32,
+    context_size_out: u32,
+    context_in: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch: u32,
+    reserved: u32,
+}
+
+/// `struct bpf_prog_info`.
+#[repr(C)]
+struct Info {
+    head: [u32; 4], // type, id, tag
+    jited: u32,
+    translated: u32,
+    rest: [u32; 48],
+    verified: u32,
+    tail: [u32; 3],
+}
+
+impl Program {
+    /// Loads instructions.
+    pub(crate) fn load(kind: Kind, code: &[Instruction]) -> Result<Self> {
+        let license = c"GPL";
+        let mut attributes = Load {
+            kind: kind as u32,
+            count: u32::try_from(code.len())?,
+            instructions: code.as_ptr() as u64,
+            license: license.as_ptr() as u64,
+            ..Load::default()
+        };
+        let fd = bpf_fd(PROG_LOAD, &mut attributes).context("loading a program of the bench")?;
+        Ok(Self { fd, kind })
+    }
+
+    /// A program that does nothing but answer.
+    pub(crate) fn bare(kind: Kind, answer: i32) -> Result<Self> {
+        Self::load(kind, &[instruction(0xb7, 0, 0, 0, answer), instruction(0x95, 0, 0, 0, 0)])
+    }
+
+    /// Opens a pin.
+    pub(crate) fn pinned(kind: Kind, path: &Path) -> Result<Self> {
+        let name = CString::new(path.as_os_str().as_bytes())?;
+        let mut attributes = [name.as_ptr() as u64, 0];
+        let fd = bpf_fd(OBJ_GET, &mut attributes).with_context(|| format!("opening {}", path.display()))?;
+        Ok(Self { fd, kind })
+    }
+
+    /// Opens a program of anybody's by the kernel's id for it.
+    pub(crate) fn by_id(kind: Kind, id: u32) -> Result<Self> {
+        let mut attributes = [id, 0, 0];
+        let fd = bpf_fd(PROG_GET_FD_BY_ID, &mut attributes).with_context(|| format!("opening program {id}"))?;
+        Ok(Self { fd, kind })
+    }
+
+    /// Attaches an XDP program natively.
+    pub(crate) fn attach(&self, interface: u32) -> Result<Link> {
+        let mut attributes = [self.raw(), interface, ATTACH_XDP, XDP_NATIVE];
+        Ok(Link(bpf_fd(LINK_CREATE, &mut attributes).context("attaching a program of the bench")?))
+    }
+
+    /// Runs it `repeat` times on a frame as if that arrived on `interface` of this network namespace; the answer.
+    pub(crate) fn run(&self, frame: &[u8], interface: u32, repeat: u32) -> Result<u32> {
+        let size = u32::try_from(frame.len())?;
+        // struct xdp_md: data_end and ingress_ifindex. struct __sk_buff: ifindex.
+        let mut context = [0_u32; 11];
+        match self.kind {
+            Kind::Xdp => (context[1], context[3]) = (size, interface),
+            Kind::Tc => context[10] = interface,
+        }
+        let words = if self.kind == Kind::Xdp { 6 } else { context.len() };
+        let mut attributes = TestRun {
+            program: self.raw(),
+            size_in: size,
+            data_in: frame.as_ptr() as u64,
+            repeat,
+            context_size_in: u32::try_from(words * 4)?,
+            context_in: context.as_ptr() as u64,
+            ..TestRun::default()
+        };
+        bpf(PROG_TEST_RUN, &mut attributes).context("running a program on a frame")?;
+        Ok(attributes.result)
+    }
+
+    /// Sends `repeat` real frames through an XDP program, which redirects them.
+    pub(crate) fn send(&self, frame: &[u8], repeat: u32) -> Result<()> {
+        let mut attributes = TestRun {
+            program: self.raw(),
+            size_in: u32::try_from(frame.len())?,
+            data_in: frame.as_ptr() as u64,
+            repeat,
+            flags: LIVE_FRAMES,
+            ..TestRun::default()
+        };
+        bpf(PROG_TEST_RUN, &mut attributes).map(drop).context("sending frames")
+    }
+
+    /// How large it is.
+    pub(crate) fn size(&self) -> Result<Size> {
+        let mut info = Info { head: [0; 4], jited: 0, translated: 0, rest: [0; 48], verified: 0, tail: [0; 3] };
+        let mut attributes = [u64::from(self.raw()) | (size_of::<Info>() as u64) << 32, &raw mut info as u64];
+        bpf(OBJ_GET_INFO_BY_FD, &mut attributes).context("reading a program's size")?;
+        Ok(Size { jited: info.jited, instructions: info.translated / 8, verified: info.verified })
+    }
+
+    fn raw(&self) -> u32 {
+        self.fd.as_raw_fd().unsigned_abs()
+    }
+}
+
+/// Runs one command.
+fn bpf<A>(command: i64, attributes: &mut A) -> io::Result<RawFd> {
+    // SAFETY: the kernel reads and writes size_of::<A>() bytes; every caller's pointers lead to what its command wants.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(RawFd::try_from(result).unwrap_or_default()) }
+}
+
+fn bpf_fd<A>(command: i64, attributes: &mut A) -> io::Result<OwnedFd> {
+    let fd = bpf(command, attributes)?;
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,38 @@
+//! What the guard costs, beside nothing at all and beside its peers, in one run on one machine.
+//!
+//! `cargo xtask bench` sets up and starts it. Absolute times mean little on a shared machine; the ratios are between
+//! contenders that took turns.
+
+mod arena;
+mod bpf;
+mod flood;
+mod frames;
+mod measure;
+mod one;
+mod table;
+
+use std::path::Path;
+
+use anyhow::Result;
+use tests::{require, requires};
+
+type Rows = fn() -> Result<Vec<table::Row>>;
+
+/// What may be asked for by name, the heading, and what measures it.
+const TABLES: [(&str, &str, Rows); 2] =
+    [("one", "one packet", one::rows), ("flood", "a flood over a veth, one processor", flood::rows)];
+
+fn main() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    require!(requires::tool("xdp-filter"), requires::tool("ethtool"), requires::tool("unshare"));
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    for (name, heading, rows) in TABLES {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            let rows = rows()?;
+            table::print(heading, &rows);
+            let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
+            table::write(&folder.join(format!("{name}.json")), &rows)?;
+        }
+    }
+    Ok(())
+}
