@@ -10,7 +10,7 @@ use super::map::Write;
 use super::pins::{entries, pin_error, unpin};
 use super::program::{self, Instance};
 use super::shared::SharedMaps;
-use super::{DatapathError, Family, PinDirectory, ProgramKey, Reading, State, state};
+use super::{DatapathError, Family, PinDirectory, ProgramKey, Reading, State, state, strangers};
 use super::{clsact, sys};
 use crate::plan::rules::KernelRules;
 
