@@ -55,7 +55,7 @@ pub async fn run(policy: Policy, reload: &dyn Fn() -> Result<Policy, ConfigError
         match reconciler.pass() {
             Ok(done) => pass = done,
             Err(error) => {
-                error!("{}; what stands stays in force, and this is tried again within 30 s", in_words(&error))
+                error!("{}; what stands stays in force, and this is tried again within 30 s", in_words(&error));
             }
         }
     }
