@@ -1,7 +1,7 @@
 //! What the suites claim of a port: it answers, or there is silence. Tried from all sides at once, since silence takes
 //! as long as patience does.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -32,11 +32,15 @@ pub fn answers(port: u16, attempts: &[Attempt<'_>]) -> Result<()> {
 
 /// Nobody hears anything: no answer, no reset, no ICMP error. And nothing of what they sent reached TCP.
 pub fn silent(listener: &Listener, port: u16, attempts: &[Attempt<'_>]) -> Result<()> {
-    let (seen, accepted) = (listener.witness.seen().len(), listener.accepted().len());
+    let (before, accepted) = (listener.witness.seen().len(), listener.accepted().len());
+    let theirs = attempts.iter().map(|&attempt| source(attempt)).collect::<Result<Vec<_>>>()?;
     for (who, outcome) in by_http(port, attempts)? {
         ensure!(outcome == Outcome::Silent, "port {port} is not silent to {who}: {outcome:?}");
     }
-    let (seen, accepted) = (&listener.witness.seen()[seen..], &listener.accepted()[accepted..]);
+    // What friends sent a moment ago may only now be seen.
+    let mut seen = listener.witness.seen().split_off(before);
+    seen.retain(|packet| theirs.contains(&packet.source));
+    let accepted = &listener.accepted()[accepted..];
     ensure!(seen.is_empty(), "these packets reached TCP on port {port}: {seen:?}");
     ensure!(accepted.is_empty(), "the listener on port {port} accepted {accepted:?}");
     Ok(())
@@ -47,6 +51,16 @@ pub fn answers_soon(port: u16, (from, address): Attempt<'_>) -> Result<()> {
     wait::until(format!("{address}:{port} to answer"), Duration::from_secs(10), || {
         probe::http(from, address, port).is_ok_and(|outcome| outcome.is_open())
     })
+}
+
+/// The address that the kernel gives a client as its own.
+fn source((from, address): Attempt<'_>) -> Result<IpAddr> {
+    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    Ok(from.enter(|| {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((address, 9))?;
+        socket.local_addr().map(|own| own.ip())
+    })??)
 }
 
 fn by_http(port: u16, attempts: &[Attempt<'_>]) -> Result<Vec<(String, Outcome)>> {

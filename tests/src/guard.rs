@@ -88,7 +88,8 @@ impl<'a> Guard<'a> {
         let waited = wait::until("ollama-guard status to say that it enforces", START, || {
             ended = !self.process.as_mut().is_some_and(Process::is_running);
             // The log first: asking the program again and again would take the time it needs.
-            let said = self.log().contains(" enforcing ");
+            let log = self.log();
+            let said = log.contains(" enforcing ") || log.contains("configuration reloaded");
             ended || said && self.command(&["status", "--quiet"]).is_ok_and(|output| output.status.success())
         });
         if let Err(error) = waited {

@@ -46,7 +46,7 @@ fn echo(address: IpAddr) -> std::io::Result<bool> {
     Ok(false)
 }
 
-/// An echo request with its checksum (RFC 1071); for ICMPv6 the kernel puts in its own.
+/// An echo request with its checksum (RFC 1071); for `ICMPv6` the kernel puts in its own.
 fn message(kind: u8) -> Vec<u8> {
     let mut message = [&[kind, 0, 0, 0][..], &REST].concat();
     let sum: u32 = message.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();

@@ -74,7 +74,12 @@ fn echo(target: SocketAddr) -> std::io::Result<String> {
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.send(b"hello")?;
     let mut answer = [0; 64];
-    let length = socket.recv(&mut answer)?;
+    let length = loop {
+        match socket.recv(&mut answer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => break received?,
+        }
+    };
     Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 

@@ -131,7 +131,7 @@ fn an_established_connection_dies(layers: Layers) -> Result<()> {
     for stream in &mut streams {
         stream.write_all(b"Host: here\r\n\r\n")?;
         stream.set_read_timeout(Some(probe::PATIENCE))?;
-        let outcome = stream.read(&mut [0; 64]).map_err(|error| error.kind());
+        let outcome = stream.read_exact(&mut [0]).map_err(|error| error.kind());
         assert_eq!(outcome, Err(ErrorKind::WouldBlock), "neither answered nor reset");
     }
     assert_eq!(listener.witness.seen(), []);

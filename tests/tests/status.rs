@@ -157,7 +157,7 @@ fn the_table_fits_a_narrow_terminal() -> Result<()> {
         guard.status().is_ok_and(|status| total(&status) == 1234)
     })?;
     let program = tests::guard::binary();
-    let status = format!("stty cols 60; {} status --config {}", program.display(), guard.config().display());
+    let status = format!("stty rows 24 cols 60; {} status --config {}", program.display(), guard.config().display());
     let screen = world.guard.run("script", &["-qec", &status, "/dev/null"])?;
     let plain = without_colour(&screen);
     assert!(plain.contains("inet0") && plain.contains("1 234"), "{plain}");

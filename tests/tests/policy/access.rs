@@ -49,7 +49,8 @@ fn profile_lan_allows_private_sources(layers: Layers) -> Result<()> {
     answers(PORT, &[(&lan.ns, "169.254.1.1".parse()?)])?;
     // A container's address is private too, but its bridge is of another class.
     silent(&listener, PORT, &attempts([&internet, &container]))?;
-    assert!(guard.interface("lan0")?["passes"]["allowed"].as_u64() > Some(0), "{:#}", guard.interface("lan0")?);
+    let row = guard.interface("lan0")?;
+    assert!(!layers.counts() || row["passes"]["allowed"].as_u64() > Some(0), "{row:#}");
     Ok(())
 }
 
