@@ -7,9 +7,7 @@ use aya_ebpf::helpers::bpf_xdp_get_buff_len;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use ollama_guard_common::abi::Counter;
-use ollama_guard_common::{
-    Suspect, Traffic, Transport, Verdict, classify_ethernet, ethertype, glance, judge, suspect,
-};
+use ollama_guard_common::{Suspect, Traffic, Transport, Verdict, classify_ethernet, ethertype, glance, judge, suspect};
 
 use crate::access::Linear;
 use crate::record::conclude;
