@@ -1,7 +1,9 @@
 //! Timing on a machine that does other things too: contenders take turns, and only what happened in the same round is
 //! compared.
 
-use std::time::{Duration, Instant};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -54,11 +56,6 @@ impl Samples {
         Ok(Spread::of(pairs.map(|(cost, base)| cost / base)))
     }
 
-    /// Every contender's name.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
-    }
-
     fn get(&self, name: &str) -> Result<&[f64]> {
         let found = self.0.iter().find(|(other, _)| other == name);
         Ok(&found.with_context(|| format!("no contender is called {name}"))?.1)
@@ -79,12 +76,17 @@ pub(crate) fn race(mut contenders: Vec<Contender<'_>>, rounds: usize) -> Result<
     Ok(Samples(samples))
 }
 
-/// Keeps this thread, and what it starts from here on, on the last processor: the first one has most interrupts.
+/// The processor that is measured: the last one, because the first has most interrupts.
+fn processor() -> Result<usize> {
+    Ok(std::thread::available_parallelism()?.get() - 1)
+}
+
+/// Keeps this thread, and what it starts from here on, on one processor.
 pub(crate) fn pin() -> Result<()> {
-    let last = std::thread::available_parallelism()?.get() - 1;
+    let processor = processor()?;
     let mut set = CpuSet::new();
-    set.set(last)?;
-    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("staying on processor {last}"))
+    set.set(processor)?;
+    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("staying on processor {processor}"))
 }
 
 /// Time this thread worked: not while others had its processor.
@@ -92,12 +94,28 @@ pub(crate) fn busy<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)>
     let clock = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
     let start = clock()?;
     let done = work()?;
-    Ok((done, clock()? - start))
+    Ok((done, clock()?.saturating_sub(start)))
 }
 
-/// Time that passed.
-pub(crate) fn elapsed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
-    let start = Instant::now();
-    let done = work()?;
-    Ok((done, start.elapsed()))
+/// Time this thread and its processor's kernel thread for network work did: what is left over when a softirq has run
+/// for long goes there.
+pub(crate) fn busy_with_softirq<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+    let path = ksoftirqd()?;
+    let clock = || -> Result<Duration> {
+        let text = fs::read_to_string(&path)?;
+        let nanoseconds = text.split(' ').next().context("an empty schedstat")?.parse()?;
+        Ok(Duration::from_nanos(nanoseconds))
+    };
+    let start = clock()?;
+    let (done, own) = busy(work)?;
+    Ok((done, own + clock()?.saturating_sub(start)))
+}
+
+/// `schedstat` of the kernel thread that runs this processor's softirqs.
+fn ksoftirqd() -> Result<PathBuf> {
+    let name = format!("ksoftirqd/{}", processor()?);
+    let processes = fs::read_dir("/proc")?.flatten().map(|entry| entry.path());
+    let mut named =
+        processes.filter(|path| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name));
+    Ok(named.next().with_context(|| format!("no {name}"))?.join("schedstat"))
 }
