@@ -11,7 +11,7 @@ use std::ffi::OsString;
 /// Prints the tables; `arguments` name the ones wanted.
 pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     let binary = compile::compile(true)?;
-    setup::test_needs()?;
+    setup::test_needs();
     let bpffs = bpffs::mount()?;
     let mut cargo = cargo("bench");
     cargo.args(["--locked", "--package=tests", "--bench=cost", "--"]).args(arguments);
