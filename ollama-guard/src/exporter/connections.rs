@@ -21,7 +21,7 @@ const MOST: usize = 64;
 /// Time for a request to be there in full, from the beginning or from the last answer on.
 const REQUEST: Duration = Duration::from_secs(5);
 /// Time for everything, a slow reader of answers included. Prometheus connects anew without a word.
-const LIFE: Duration = Duration::from_secs(60);
+const LIFE: Duration = Duration::from_mins(1);
 /// Longest request in bytes; hyper keeps no smaller buffer than half of this.
 const SIZE: usize = 16 << 10;
 

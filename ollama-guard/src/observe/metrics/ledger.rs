@@ -99,7 +99,9 @@ impl Ledger {
         let used = self.len();
         let mut groups: Groups<'_> = self.groups.iter_mut().map(|(cell, group)| (cell.labels(), group)).collect();
         let newcomers = read(&mut groups, &snapshot.sources, used < limit);
-        groups.values_mut().for_each(|group| group.claim());
+        for group in groups.values_mut() {
+            group.claim();
+        }
         admit(&mut groups, newcomers, used, limit);
         for (cell, group) in &mut self.groups {
             group.pay(cells.get(cell).map_or(group.totals, |found| found.totals));
@@ -125,7 +127,7 @@ impl Ledger {
 fn read<'a>(groups: &mut Groups<'a>, sources: &'a [Source], room: bool) -> Vec<Newcomer<'a>> {
     let mut newcomers = Vec::new();
     for source in sources {
-        let labels = (source.interface.as_str(), source.service.as_deref());
+        let labels = (&*source.interface, source.service.as_deref());
         // None: it came over an interface that is gone.
         let Some(group) = groups.get_mut(&labels) else { continue };
         let packets = packets(source);
