@@ -75,7 +75,9 @@ impl Kernel {
     /// Sources first, then what comes in between, then totals.
     fn read(&mut self, between: &[(u8, u8, usize, u64)]) -> Snapshot {
         let sources = self.sources();
-        between.iter().for_each(|packet| self.send(*packet));
+        for packet in between {
+            self.send(*packet);
+        }
         let interfaces = self.devices.iter().map(|(device, (index, totals))| {
             let mut interface = interface(&format!("eth{device}"), *index, Class::Guarded, Hook::Tcx, "");
             let counters = OUTCOMES.iter().zip(totals);
