@@ -56,7 +56,7 @@ fn wrong_usage_is_2() {
 fn help_is_0_and_names_every_command() {
     let output = ollama_guard(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
-    for command in ["run", "status", "sources", "events", "check", "down"] {
+    for command in ["run", "status", "sources", "metrics", "check", "down"] {
         assert!(text(&output.stdout).contains(&format!("\n  {command} ")), "{command}");
     }
 }

@@ -55,6 +55,12 @@ impl Scrape {
         Ok(Self { text, series })
     }
 
+    /// [`Self::sum`] of whole numbers.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of packets in tests")]
+    pub fn count(&self, metric: &str, labels: &[&str]) -> u64 {
+        self.sum(metric, labels).round() as u64
+    }
+
     /// The sum over the series of a metric that have all of these labels, each written as `name="value"`.
     pub fn sum(&self, metric: &str, labels: &[&str]) -> f64 {
         let of_metric = self.series.iter().filter(|(series, _)| {

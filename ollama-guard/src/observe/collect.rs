@@ -29,7 +29,7 @@ pub fn collect(paths: &Paths, config: &Path) -> anyhow::Result<Snapshot> {
         snapshot.problems.push(other_version(paths, &other));
     }
     let (Some(wall), Some(state)) = (wall, state) else { return Ok(snapshot) };
-    let reading = wall.reading()?;
+    let mut reading = wall.reading()?;
     let links = Links::read()?;
     let placements = Placements::new(&state.policy, &links);
     let seen = interfaces::Seen {
@@ -43,7 +43,7 @@ pub fn collect(paths: &Paths, config: &Path) -> anyhow::Result<Snapshot> {
     snapshot.problems.extend(interfaces::notices(&seen));
     seatbelt::collect(&mut snapshot, &seen);
     snapshot.problems.extend(derived::problems(&state));
-    sources::collect(&mut snapshot, &reading, &state, &links);
+    sources::collect(&mut snapshot, &mut reading, &state, &links);
     describe(&mut snapshot, state);
     Ok(snapshot)
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ollama_guard_common::{Fate, Outcome};
@@ -142,15 +143,15 @@ pub enum SeatbeltState {
     Unknown(String),
 }
 
-/// One sender.
+/// One sender. Many share their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// Its address.
     pub source: IpAddr,
     /// Where its packets arrived.
-    pub interface: String,
+    pub interface: Arc<str>,
     /// What they were for; none where the port could not be read.
-    pub service: Option<String>,
+    pub service: Option<Arc<str>>,
     /// All of them.
     pub packets: u64,
     /// All of them.

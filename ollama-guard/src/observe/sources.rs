@@ -33,7 +33,7 @@ fn columns(sources: &[Source]) -> Columns {
     let mut columns = Columns::default();
     columns.add("SOURCE", Align::Left, sources.iter().map(|s| s.source.to_string()));
     columns.add("INTERFACE", Align::Left, sources.iter().map(|s| printable(&s.interface)));
-    let service = |source: &Source| source.service.clone().unwrap_or_else(|| "-".to_owned());
+    let service = |source: &Source| source.service.as_deref().unwrap_or("-").to_owned();
     columns.add("SERVICE", Align::Left, sources.iter().map(service));
     columns.add("PACKETS", Align::Right, sources.iter().map(|s| grouped(s.packets)));
     columns.add("DROPPED", Align::Right, sources.iter().map(|s| grouped(s.dropped_packets)));

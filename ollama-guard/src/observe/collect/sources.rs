@@ -1,29 +1,70 @@
 //! Who sent what: merges what passed and what was refused, and says how much no source accounts for.
+//!
+//! There may be tens of thousands, and the daemon reads them at every scrape: nothing here allocates per source.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ollama_guard_common::Fate;
+use ollama_guard_common::abi::ServiceIndex;
 
-use crate::datapath::{Reading, State};
+use crate::datapath::{Reading, SourceReading, State};
 use crate::links::Links;
 use crate::observe::snapshot::{Snapshot, Source};
 
 /// Fills the snapshot's sources, the most dropped first.
-pub(super) fn collect(snapshot: &mut Snapshot, reading: &Reading, state: &State, links: &Links) {
-    let mut merged: BTreeMap<_, Source> = BTreeMap::new();
-    for read in &reading.sources {
-        let source = merged.entry((read.source, read.interface, read.service)).or_insert_with(|| Source {
-            source: read.source,
-            interface: links.get(read.interface).map_or_else(|| "?".to_owned(), |link| link.name.to_string()),
-            service: state.services.name(read.service).map(ToString::to_string),
-            packets: 0,
-            bytes: 0,
-            dropped_packets: 0,
-            dropped_bytes: 0,
-            would_drop_packets: 0,
-            last_seen: read.last_seen,
-        });
+pub(super) fn collect(snapshot: &mut Snapshot, reading: &mut Reading, state: &State, links: &Links) {
+    let mut names = Names { state, links, interfaces: BTreeMap::new(), services: BTreeMap::new() };
+    let key = |read: &SourceReading| (read.source, read.interface, read.service);
+    reading.sources.sort_unstable_by_key(key);
+    let merged = reading.sources.chunk_by(|a, b| key(a) == key(b));
+    let mut sources = Vec::with_capacity(merged.clone().count());
+    sources.extend(merged.filter_map(|fates| merge(fates, &mut names)));
+    snapshot.sources_tracked = sources.len() as u64;
+    snapshot.sources = sources;
+    snapshot.sources.sort_unstable_by_key(|source| {
+        (Reverse(source.dropped_packets), Reverse(source.packets), source.last_seen, source.source)
+    });
+    snapshot.unattributed_packets = unattributed(reading);
+}
+
+/// Each name once, however many sources share it.
+struct Names<'a> {
+    state: &'a State,
+    links: &'a Links,
+    interfaces: BTreeMap<u32, Arc<str>>,
+    services: BTreeMap<ServiceIndex, Option<Arc<str>>>,
+}
+
+impl Names<'_> {
+    /// A device that is gone has no name any more.
+    fn interface(&mut self, index: u32) -> Arc<str> {
+        let name = || self.links.get(index).map_or_else(|| "?".into(), |link| link.name.to_string().into());
+        Arc::clone(self.interfaces.entry(index).or_insert_with(name))
+    }
+
+    fn service(&mut self, index: ServiceIndex) -> Option<Arc<str>> {
+        let name = || self.state.services.name(index).map(|name| name.as_str().into());
+        self.services.entry(index).or_insert_with(name).clone()
+    }
+}
+
+/// One source from what is known of each of its fates.
+fn merge(fates: &[SourceReading], names: &mut Names<'_>) -> Option<Source> {
+    let first = fates.first()?;
+    let mut source = Source {
+        source: first.source,
+        interface: names.interface(first.interface),
+        service: names.service(first.service),
+        packets: 0,
+        bytes: 0,
+        dropped_packets: 0,
+        dropped_bytes: 0,
+        would_drop_packets: 0,
+        last_seen: first.last_seen,
+    };
+    for read in fates {
         source.packets += read.counter.packets;
         source.bytes += read.counter.bytes;
         match read.fate {
@@ -36,10 +77,7 @@ pub(super) fn collect(snapshot: &mut Snapshot, reading: &Reading, state: &State,
         }
         source.last_seen = source.last_seen.min(read.last_seen);
     }
-    snapshot.sources_tracked = merged.len() as u64;
-    snapshot.sources = merged.into_values().collect();
-    snapshot.sources.sort_by_key(|source| (Reverse(source.dropped_packets), Reverse(source.packets), source.last_seen));
-    snapshot.unattributed_packets = unattributed(reading);
+    Some(source)
 }
 
 /// Totals less sources. Sources were read first, so the difference is never negative on an interface that exists; the

@@ -127,7 +127,7 @@ impl Ledger {
 fn read<'a>(groups: &mut Groups<'a>, sources: &'a [Source], room: bool) -> Vec<Newcomer<'a>> {
     let mut newcomers = Vec::new();
     for source in sources {
-        let labels = (source.interface.as_str(), source.service.as_deref());
+        let labels = (&*source.interface, source.service.as_deref());
         // None: it came over an interface that is gone.
         let Some(group) = groups.get_mut(&labels) else { continue };
         let packets = packets(source);

@@ -63,7 +63,7 @@ impl Kernel {
     fn sources(&self) -> Vec<Source> {
         let source = |(&(device, who), packets): (&(u8, u8), &Packets)| Source {
             source: IpAddr::from([10, 0, 0, who]),
-            interface: format!("eth{device}"),
+            interface: format!("eth{device}").into(),
             packets: packets.iter().sum(),
             dropped_packets: packets[1],
             would_drop_packets: packets[2],
