@@ -80,9 +80,9 @@ impl Docker {
         })
     }
 
-    /// Asks by HTTP from inside a container.
+    /// Asks by HTTP from inside a container. (Debian's busybox crashes on a time limit of wget's own.)
     pub fn get(&self, name: &str, url: &str) -> Result<String> {
-        self.command(&["exec", name, "wget", "-T", "3", "-q", "-O", "-", url])
+        self.command(&["exec", name, "timeout", "5", "wget", "-q", "-O", "-", url])
     }
 
     /// A container's IPv4 address.
@@ -97,7 +97,7 @@ impl Docker {
         let bin = root.join("bin");
         fs::create_dir_all(&bin)?;
         fs::copy(find_tool("busybox").context("no busybox")?, bin.join("busybox"))?;
-        for applet in ["sh", "mkdir", "httpd", "wget", "sleep"] {
+        for applet in ["sh", "mkdir", "httpd", "wget", "sleep", "timeout"] {
             std::os::unix::fs::symlink("busybox", bin.join(applet))?;
         }
         let (root, archive) = (root.display().to_string(), self.folder.path().join("box.tar").display().to_string());

@@ -157,7 +157,7 @@ fn short_lived_containers_are_not_touched() -> Result<()> {
     let _remote = Listener::http(&internet.ns, PORT)?;
     let guard = Guard::start(&world.guard, "")?;
     let urls = [format!("http://{BRIDGE}:{OTHER}/"), format!("http://{}:{PORT}/", internet.own.v4)];
-    let script = urls.map(|url| format!("wget -T 10 -q -O - {url}")).join(" && ");
+    let script = urls.map(|url| format!("timeout 10 wget -q -O - {url}")).join(" && ");
     for nth in 0..runs {
         let answer =
             docker.command(&["run", "--rm", "box", "sh", "-c", &script]).with_context(|| format!("run {nth}"))?;
