@@ -19,7 +19,7 @@ use crate::requires::{self, find_tool};
 use crate::wait;
 
 /// How long the daemon may take, to start or to stop, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the daemon needs.
 pub fn available() -> Result<(), String> {
