@@ -5,6 +5,7 @@
 //! so they run in parallel; everything is removed on drop, and what a crashed run left is removed by the next one.
 
 pub mod claims;
+pub mod docker;
 pub mod frames;
 pub mod guard;
 pub mod layers;

@@ -89,6 +89,8 @@ pub(crate) const TEST: &[Need] = &[
     program("nmap",         "scans as an attacker does",                      "nmap",            "nmap",            "nmap"),
     program("hping3",       "sends odd and forged packets",                   "hping3",          "hping3",          "hping"),
     program("tcpdump",      "sees what really arrives",                       "tcpdump",         "tcpdump",         "tcpdump"),
+    program("dockerd",      "publishes ports as people's Docker does",        "docker.io",       "moby-engine",     "docker"),
+    program("busybox",      "the whole image of the test's containers",       "busybox-static",  "busybox",         "busybox"),
     program("python3",      "serves as the Ollama of small tests",            "python3",         "python3",         "python"),
 ];
 

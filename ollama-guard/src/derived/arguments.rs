@@ -4,6 +4,9 @@ use super::Forward;
 use crate::policy::Protocol;
 use crate::procfs::Process;
 
+/// There are no more ports than this; a command line can repeat the range of them a hundred thousand times.
+const MOST: usize = 1 << 16;
+
 /// Names of proxies whose arguments say where they lead, as the kernel cuts them to 15 bytes.
 pub(super) fn is_proxy(name: &str) -> bool {
     matches!(name, "docker-proxy" | "rootlesskit-doc") || is_pasta(name)
@@ -52,7 +55,8 @@ fn pasta(process: &Process) -> Vec<Forward> {
         through: "pasta".to_owned(),
         user: Some(process.user),
     };
-    listed.flat_map(|(protocol, list)| pasta_ports(list).into_iter().map(move |pair| forward(protocol, pair))).collect()
+    let pairs = listed.flat_map(|(protocol, list)| pasta_ports(list).into_iter().map(move |pair| (protocol, pair)));
+    pairs.take(MOST).map(|(protocol, pair)| forward(protocol, pair)).collect()
 }
 
 /// `[address[%interface]/]port[-port][:target[-target]]`, several with commas between.
@@ -60,10 +64,10 @@ fn pasta_ports(list: &str) -> Vec<(u16, u16)> {
     let list = list.rsplit_once('/').map_or(list, |(_, ports)| ports);
     let one = |spec: &str| {
         let (ports, targets) = spec.split_once(':').unwrap_or((spec, spec));
-        let ((first, last), (target, _)) = (range(ports)?, range(targets)?);
-        Some((first..=last).zip(target..=u16::MAX))
+        let ((first, end), (target, _)) = (range(ports)?, range(targets)?);
+        Some((first..=end).zip(target..=u16::MAX))
     };
-    list.split(',').filter_map(one).flatten().collect()
+    list.split(',').filter_map(one).flatten().take(MOST).collect()
 }
 
 fn range(text: &str) -> Option<(u16, u16)> {

@@ -7,6 +7,11 @@ use super::{DerivedPort, Forward};
 use crate::policy::{Policy, Protocol, ServiceName};
 use crate::procfs::Socket;
 
+/// More than anybody publishes; they must fit what is written down for `status`.
+const MOST: usize = 128;
+/// Of a container's name; Docker's own are shorter.
+const LONGEST_NAME: usize = 64;
+
 /// The ports to guard besides the policy's own, sorted. `danger` says why guarding a port could lock the user out.
 pub(super) fn decide(
     policy: &Policy,
@@ -15,12 +20,18 @@ pub(super) fn decide(
     danger: impl Fn(Protocol, NonZeroU16) -> Option<String>,
 ) -> Vec<DerivedPort> {
     let mut found: BTreeMap<(Protocol, u16), DerivedPort> = BTreeMap::new();
-    for forward in forwards.iter().filter(|forward| is_believed(forward, sockets)) {
+    // Root's first: a user with many proxies crowds out nobody else's.
+    let mut believed: Vec<_> = forwards.iter().filter(|forward| is_believed(forward, sockets)).collect();
+    believed.sort_by_key(|forward| forward.user.unwrap_or(0));
+    for forward in believed {
         let Forward { protocol, port, target, container, through, .. } = forward;
         let guarded = |port| service(policy, *protocol, port);
         let (Some(service), None, Some(number)) = (guarded(*target), guarded(*port), NonZeroU16::new(*port)) else {
             continue;
         };
+        if found.len() == MOST && !found.contains_key(&(*protocol, *port)) {
+            continue;
+        }
         let known = found.entry((*protocol, *port)).or_insert_with(|| DerivedPort {
             protocol: *protocol,
             port: *port,
@@ -29,8 +40,11 @@ pub(super) fn decide(
             through: through.clone(),
             refused: danger(*protocol, number),
         });
-        if known.is_nameless() && container.is_some() {
-            known.container.clone_from(container);
+        if known.is_nameless()
+            && let Some(container) = container
+        {
+            // Anybody's text: it goes to logs and terminals.
+            known.container = Some(container.chars().filter(char::is_ascii_graphic).take(LONGEST_NAME).collect());
         }
     }
     found.into_values().collect()
@@ -92,6 +106,17 @@ mod tests {
         assert_eq!(decided(&forged, &[socket(443, 0)]), [""; 0]);
         assert_eq!(decided(&forged, &[]), [""; 0]);
         assert_eq!(decided(&forged, &[socket(443, 1000)]).len(), 1);
+    }
+
+    #[test]
+    fn a_user_with_many_proxies_crowds_out_nobody() {
+        let mut forwards: Vec<_> =
+            (10_000..12_000).map(|port| forward(port, 11434, "x", "pasta", Some(1000))).collect();
+        forwards.push(forward(20_000, 11434, "web", "docker-proxy", Some(0)));
+        let sockets: Vec<_> = forwards.iter().map(|forward| socket(forward.port, forward.user.unwrap())).collect();
+        let ports = decided(&forwards, &sockets);
+        assert_eq!(ports.len(), MOST);
+        assert!(ports.iter().any(|port| port.contains("tcp 20000")), "{ports:?}");
     }
 
     #[test]

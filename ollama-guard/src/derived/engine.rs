@@ -98,6 +98,7 @@ struct Container {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::struct_field_names, reason = "the keys are Docker's")]
 struct Port {
     private_port: u16,
     /// Absent or 0: not published.

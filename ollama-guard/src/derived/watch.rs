@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
@@ -15,16 +15,20 @@ use crate::procfs::{self, Process, Socket};
 
 /// How soon a new listener is noticed while containers run: nothing tells of it. A look reads the tables of sockets.
 const PERIOD: Duration = Duration::from_secs(1);
-/// A proxy listens before its engine lists the container: it is asked again, but not forever.
-const ASKS: u32 = 10;
+/// An engine lists a container some time after its proxy listens, and some time after it is gone: it is asked again and
+/// again for this long after a change.
+const SETTLING: Duration = Duration::from_secs(3);
+/// And for this long while a container's name is not known: the engine may never let us in.
+const NAMELESS: Duration = Duration::from_secs(10);
 
 /// Derived ports as they come and go.
 #[derive(Debug, Default)]
 pub struct Watch {
     seen: Seen,
-    /// What the engines said then.
+    /// What the engines said last.
     said: Vec<Forward>,
-    asked: u32,
+    /// When there was last something else to see.
+    changed: Option<Instant>,
     found: Vec<DerivedPort>,
 }
 
@@ -46,7 +50,11 @@ impl Watch {
     /// The derived ports right now. Says what is new.
     pub fn look(&mut self, policy: &Policy) -> &[DerivedPort] {
         let found = self.read(policy);
-        for port in found.iter().filter(|port| !self.found.contains(port)) {
+        // Whether the proxy or the engine told first is no news.
+        let told = |known: &DerivedPort, port: &DerivedPort| {
+            known.same_port(port) && (&known.container, &known.refused) == (&port.container, &port.refused)
+        };
+        for port in found.iter().filter(|port| !self.found.iter().any(|known| told(known, port))) {
             match &port.refused {
                 None => info!("{port}: guarded too"),
                 Some(why) => warn!("{port}: it stays OPEN, because guarding it could lock you out: {why}"),
@@ -66,8 +74,7 @@ impl Watch {
         }
         loop {
             sleep(PERIOD).await;
-            let nameless = self.asked < ASKS && self.found.iter().any(DerivedPort::is_nameless);
-            if nameless || procfs::listening(&self.seen.protocols) != self.seen.sockets {
+            if self.is_settling(&self.found) || procfs::listening(&self.seen.protocols) != self.seen.sockets {
                 return;
             }
         }
@@ -76,15 +83,19 @@ impl Watch {
     fn read(&mut self, policy: &Policy) -> Vec<DerivedPort> {
         let seen = Seen::now(policy);
         if seen != self.seen {
-            (self.seen, self.asked) = (seen, 0);
+            (self.seen, self.changed) = (seen, Some(Instant::now()));
         }
         let mut found = self.decide(policy);
-        if self.asked == 0 || self.asked < ASKS && found.iter().any(DerivedPort::is_nameless) {
-            self.asked += 1;
+        if self.is_settling(&found) {
             self.said = engine::sockets(&self.seen.processes).iter().flat_map(ask).collect();
             found = self.decide(policy);
         }
         found
+    }
+
+    fn is_settling(&self, found: &[DerivedPort]) -> bool {
+        let limit = if found.iter().any(DerivedPort::is_nameless) { NAMELESS } else { SETTLING };
+        self.changed.is_some_and(|changed| changed.elapsed() < limit)
     }
 
     fn decide(&self, policy: &Policy) -> Vec<DerivedPort> {
