@@ -8,7 +8,7 @@ use ollama_guard_common::{
     Packet, Payload, Suspect, Traffic, Transport, Verdict, classify_network, glance, judge, suspect, untag,
 };
 
-use crate::access::{Copied, Linear, MAC, NETWORK};
+use crate::access::{Datagram, Frame, Linear};
 use crate::record::conclude;
 use crate::route::Route;
 use crate::rules::Constants;
@@ -39,21 +39,16 @@ fn look(skb: *mut __sk_buff) -> i32 {
     if is_for_another_interface(skb) {
         return TC_ACT_UNSPEC;
     }
-    // SAFETY: the verifier has checked the context's type; here and below.
-    let (start, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
-    let traffic = classify(&Linear { start, end }, ethertype(skb));
-    let bits = if matches!(traffic, Traffic::Ambiguous(_) | Traffic::Ip(_, Transport::Ambiguous(..))) {
-        look_again(skb) // what is missing may be in page fragments
-    } else {
-        bits(skb, traffic)
-    };
-    if bits == 0 { TC_ACT_UNSPEC } else { act::<MAC>(skb, bits) }
+    let traffic = classify(&linear(skb), ethertype(skb));
+    // What is missing may be in page fragments.
+    let bits = if is_ambiguous(traffic) { look_again(skb) } else { bits(skb, traffic) };
+    if bits == 0 { TC_ACT_UNSPEC } else { act(skb, bits) }
 }
 
 /// A frame for another host or a macvlan child, or tagged: it belongs to its VLAN interface and is judged there.
 #[inline(always)]
 fn is_for_another_interface(skb: *mut __sk_buff) -> bool {
-    // SAFETY: as above.
+    // SAFETY: the verifier has checked the context's type; here and below.
     let (kind, tagged, tci) = unsafe { ((*skb).pkt_type, (*skb).vlan_present, (*skb).vlan_tci) };
     kind == OTHER_HOST || (tagged != 0 && tci & VID != 0)
 }
@@ -62,9 +57,14 @@ fn is_for_another_interface(skb: *mut __sk_buff) -> bool {
 #[classifier]
 pub(crate) fn guard_tc_l3(context: TcContext) -> i32 {
     let skb = context.skb.skb;
-    let traffic = classify_network(&Copied::<NETWORK> { skb }, ethertype(skb), 0);
-    let bits = bits(skb, traffic);
-    if bits == 0 { TC_ACT_UNSPEC } else { act::<NETWORK>(skb, bits) }
+    let traffic = classify_network(&Datagram { skb }, ethertype(skb), 0);
+    let bits = if is_ambiguous(traffic) { look_again_l3(skb) } else { bits(skb, traffic) };
+    if bits == 0 { TC_ACT_UNSPEC } else { act_l3(skb, bits) }
+}
+
+#[inline(always)]
+fn is_ambiguous(traffic: Traffic) -> bool {
+    matches!(traffic, Traffic::Ambiguous(_) | Traffic::Ip(_, Transport::Ambiguous(..)))
 }
 
 /// The kernel has moved the outermost tag out of the frame; priority tags may follow it.
@@ -79,7 +79,14 @@ fn classify<P: Packet>(frame: &P, ethertype: u16) -> Traffic {
 
 #[inline(never)]
 fn look_again(skb: *mut __sk_buff) -> u32 {
-    bits(skb, classify(&Copied::<MAC> { skb }, ethertype(skb)))
+    bits(skb, classify(&Frame { skb }, ethertype(skb)))
+}
+
+#[inline(never)]
+fn look_again_l3(skb: *mut __sk_buff) -> u32 {
+    let packet = Datagram { skb };
+    packet.pull();
+    bits(skb, classify_network(&packet, ethertype(skb), 0))
 }
 
 /// [`Suspect::to_bits`], or 0 for a packet that is none of our business.
@@ -92,20 +99,23 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u32 {
 }
 
 #[inline(never)]
-fn act<const FROM: u32>(skb: *mut __sk_buff, suspect: u32) -> i32 {
-    conclude_on(skb, &Copied::<FROM> { skb }, suspect)
+fn act(skb: *mut __sk_buff, suspect: u32) -> i32 {
+    enact(skb, &Frame { skb }, suspect)
 }
 
 /// For packets that a glance has judged: it has seen that their headers are in the linear part.
 #[inline(never)]
 fn act_on_linear(skb: *mut __sk_buff, suspect: u32) -> i32 {
-    // SAFETY: as above.
-    let (start, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
-    conclude_on(skb, &Linear { start, end }, suspect)
+    enact(skb, &linear(skb), suspect)
+}
+
+#[inline(never)]
+fn act_l3(skb: *mut __sk_buff, suspect: u32) -> i32 {
+    enact(skb, &Datagram { skb }, suspect)
 }
 
 #[inline(always)]
-fn conclude_on<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u32) -> i32 {
+fn enact<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u32) -> i32 {
     let policy = policy(skb);
     let decision = judge(&policy, packet, Suspect::from_bits(suspect));
     // SAFETY: as above.
@@ -116,6 +126,13 @@ fn conclude_on<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u32) -> i32 
         Verdict::Pass => TC_ACT_UNSPEC,
         Verdict::Drop => TC_ACT_SHOT,
     }
+}
+
+#[inline(always)]
+fn linear(skb: *mut __sk_buff) -> Linear {
+    // SAFETY: as above.
+    let (start, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
+    Linear { start, end }
 }
 
 #[inline(always)]

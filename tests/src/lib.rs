@@ -4,14 +4,18 @@
 //! answers without a guard, then starts a [`guard::Guard`] and sees that it does not. Nothing is shared between tests,
 //! so they run in parallel; everything is removed on drop, and what a crashed run left is removed by the next one.
 
+pub mod frames;
 pub mod guard;
 pub mod leftovers;
 pub mod listener;
 pub mod netns;
+pub mod packet;
 pub mod probe;
 pub mod process;
+pub mod prog_run;
 pub mod real;
 pub mod requires;
+pub mod stand;
 pub mod topology;
 pub mod wait;
 pub mod wireguard;

@@ -1,0 +1,10 @@
+//! The classifier and the decision against everything a single packet can do to hide its port.
+
+#[allow(dead_code, unreachable_pub, reason = "the suites that run against the kernel use the rest")]
+#[path = "../../../tests/src/packet/mod.rs"]
+mod packet;
+
+mod cases;
+mod decision;
+mod model;
+mod properties;

@@ -1,0 +1,152 @@
+//! Single packets through a loaded program, without an interface: `BPF_PROG_TEST_RUN` on a pinned program.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+const MAP_LOOKUP_ELEM: i64 = 1;
+const OBJ_GET: i64 = 7;
+const PROG_TEST_RUN: i64 = 10;
+
+/// Runs one command of `bpf(2)`.
+///
+/// # Safety
+///
+/// Pointers in `attributes` are valid for what the command reads and writes through them.
+unsafe fn bpf<A: IntoBytes + Immutable>(command: i64, attributes: &mut A) -> io::Result<i32> {
+    let size = size_of::<A>();
+    // SAFETY: the kernel reads and writes `size` bytes of attributes; the pointers in them are the caller's promise.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(i32::try_from(result).unwrap_or_default()) }
+}
+
+/// Opens a pinned program or map.
+fn open(path: &Path) -> Result<OwnedFd> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = [name.as_ptr() as u64, 0];
+    // SAFETY: `name` is a C string that outlives the call.
+    let fd = unsafe { bpf(OBJ_GET, &mut attributes) }.with_context(|| format!("opening {}", path.display()))?;
+    // SAFETY: the command succeeded, so this is a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The part of `union bpf_attr` that `BPF_PROG_TEST_RUN` uses (`include/uapi/linux/bpf.h`).
+#[derive(Default, IntoBytes, Immutable)]
+#[repr(C)]
+struct TestRun {
+    program: u32,
+    result: u32,
+    data_in_size: u32,
+    data_out_size: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_in_size: u32,
+    context_out_size: u32,
+    context_in: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch: u32,
+    reserved: u32,
+}
+
+/// `struct xdp_md`.
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
+struct XdpContext {
+    data: u32,
+    data_end: u32,
+    data_meta: u32,
+    interface: u32,
+    queue: u32,
+    egress: u32,
+}
+
+/// `struct __sk_buff` in words of four bytes; a test run lets some of them be set and wants the others zero.
+type SkbContext = [u32; 48];
+const SKB_INTERFACE: usize = 10;
+const SKB_GSO_SEGMENTS: usize = 41;
+const SKB_GSO_SIZE: usize = 44;
+
+/// A loaded program.
+#[derive(Debug)]
+pub struct Program {
+    fd: OwnedFd,
+}
+
+impl Program {
+    /// Opens a pinned program.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self { fd: open(path)? })
+    }
+
+    /// Gives an XDP program a frame as if it had come by this interface of the caller's network namespace. `linear`:
+    /// how much of the frame is in the first buffer, if not as much as fits.
+    pub fn run_xdp(&self, frame: &[u8], interface: u32, linear: Option<usize>) -> io::Result<u32> {
+        let data_end = u32::try_from(linear.unwrap_or(frame.len())).unwrap_or(0);
+        self.run(frame, &XdpContext { data_end, interface, ..XdpContext::default() })
+    }
+
+    /// Gives a TC program a frame as if it had come by this interface of the caller's network namespace, merged from
+    /// `merged` packets if that is not 0.
+    pub fn run_tc(&self, frame: &[u8], interface: u32, merged: u32) -> io::Result<u32> {
+        let mut context: SkbContext = [0; 48];
+        context[SKB_INTERFACE] = interface;
+        context[SKB_GSO_SEGMENTS] = merged;
+        context[SKB_GSO_SIZE] = if merged > 0 { 1448 } else { 0 };
+        self.run(frame, &context)
+    }
+
+    fn run<C: IntoBytes + Immutable>(&self, frame: &[u8], context: &C) -> io::Result<u32> {
+        let mut attributes = TestRun {
+            program: self.fd.as_raw_fd().unsigned_abs(),
+            data_in_size: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+            data_in: frame.as_ptr() as u64,
+            context_in_size: u32::try_from(size_of::<C>()).unwrap_or(0),
+            context_in: std::ptr::from_ref(context) as u64,
+            ..TestRun::default()
+        };
+        // SAFETY: the kernel reads as many bytes of frame and context as it is told, and writes to neither.
+        unsafe { bpf(PROG_TEST_RUN, &mut attributes) }?;
+        Ok(attributes.result)
+    }
+}
+
+/// A pinned per-CPU map from a number to `V`.
+#[derive(Debug)]
+pub struct PerCpuMap<V> {
+    fd: OwnedFd,
+    cpus: Vec<V>,
+}
+
+impl<V: FromBytes + Clone> PerCpuMap<V> {
+    /// Opens a pinned map.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self { fd: open(path)?, cpus: vec![V::new_zeroed(); possible_cpus()?] })
+    }
+
+    /// Each CPU's value, or `None` if there is no such entry.
+    pub fn get(&mut self, key: u32) -> Option<&[V]> {
+        const { assert!(size_of::<V>().is_multiple_of(8), "the kernel lays values out in multiples of eight bytes") };
+        let map = u64::from(self.fd.as_raw_fd().unsigned_abs());
+        let mut attributes = [map, std::ptr::from_ref(&key) as u64, self.cpus.as_mut_ptr() as u64, 0];
+        // SAFETY: the key is a number, as the map's are; there is room for a value of each possible CPU, and any
+        // bytes are a value.
+        unsafe { bpf(MAP_LOOKUP_ELEM, &mut attributes) }.ok()?;
+        Some(&self.cpus)
+    }
+}
+
+/// How many values a per-CPU entry has: "0-3" are four.
+fn possible_cpus() -> Result<usize> {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible")?;
+    let last = text.trim().rsplit(['-', ',']).next().unwrap_or("0");
+    Ok(last.parse::<usize>().with_context(|| format!("possible CPUs {text:?}"))? + 1)
+}

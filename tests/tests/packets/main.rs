@@ -1,0 +1,8 @@
+//! Packets through the loaded kernel programs: verdict and counters against the model, one packet at a time.
+
+mod agreement;
+mod cases;
+mod live;
+mod matrix;
+mod size;
+mod sources;
