@@ -39,9 +39,7 @@ fn look(skb: *mut __sk_buff) -> i32 {
     if is_for_another_interface(skb) {
         return TC_ACT_UNSPEC;
     }
-    // SAFETY: the verifier has checked the context's type; here and below.
-    let (start, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
-    let traffic = classify(&Linear { start, end }, ethertype(skb));
+    let traffic = classify(&linear(skb), ethertype(skb));
     // What is missing may be in page fragments.
     let bits = if is_ambiguous(traffic) { look_again(skb) } else { bits(skb, traffic) };
     if bits == 0 { TC_ACT_UNSPEC } else { act(skb, bits) }
@@ -50,7 +48,7 @@ fn look(skb: *mut __sk_buff) -> i32 {
 /// A frame for another host or a macvlan child, or tagged: it belongs to its VLAN interface and is judged there.
 #[inline(always)]
 fn is_for_another_interface(skb: *mut __sk_buff) -> bool {
-    // SAFETY: as above.
+    // SAFETY: the verifier has checked the context's type; here and below.
     let (kind, tagged, tci) = unsafe { ((*skb).pkt_type, (*skb).vlan_present, (*skb).vlan_tci) };
     kind == OTHER_HOST || (tagged != 0 && tci & VID != 0)
 }
@@ -102,24 +100,22 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u32 {
 
 #[inline(never)]
 fn act(skb: *mut __sk_buff, suspect: u32) -> i32 {
-    conclude_on(skb, &Frame { skb }, suspect)
-}
-
-#[inline(never)]
-fn act_l3(skb: *mut __sk_buff, suspect: u32) -> i32 {
-    conclude_on(skb, &Datagram { skb }, suspect)
+    enact(skb, &Frame { skb }, suspect)
 }
 
 /// For packets that a glance has judged: it has seen that their headers are in the linear part.
 #[inline(never)]
 fn act_on_linear(skb: *mut __sk_buff, suspect: u32) -> i32 {
-    // SAFETY: as above.
-    let (start, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
-    conclude_on(skb, &Linear { start, end }, suspect)
+    enact(skb, &linear(skb), suspect)
+}
+
+#[inline(never)]
+fn act_l3(skb: *mut __sk_buff, suspect: u32) -> i32 {
+    enact(skb, &Datagram { skb }, suspect)
 }
 
 #[inline(always)]
-fn conclude_on<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u32) -> i32 {
+fn enact<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u32) -> i32 {
     let policy = policy(skb);
     let decision = judge(&policy, packet, Suspect::from_bits(suspect));
     // SAFETY: as above.
@@ -130,6 +126,13 @@ fn conclude_on<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u32) -> i32 
         Verdict::Pass => TC_ACT_UNSPEC,
         Verdict::Drop => TC_ACT_SHOT,
     }
+}
+
+#[inline(always)]
+fn linear(skb: *mut __sk_buff) -> Linear {
+    // SAFETY: as above.
+    let (start, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
+    Linear { start, end }
 }
 
 #[inline(always)]
