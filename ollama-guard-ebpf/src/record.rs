@@ -8,6 +8,7 @@ use aya_ebpf::maps::LruHashMap;
 use ollama_guard_common::abi::{Counter, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, LastDrop, SourceCounters, SourceKey};
 use ollama_guard_common::{Decision, Fate, Verdict};
 
+use crate::bounds::opaque;
 use crate::maps::{CLIENTS, GATE, INTERFACES, STRANGERS};
 use crate::rules::rule;
 
@@ -23,7 +24,8 @@ pub(crate) fn conclude(decision: Decision, interface: u32, size: Counter) -> Ver
     // Totals before sources, so that a reader who takes them in the other order never finds a negative rest.
     if let Some(counters) = INTERFACES.get_ptr_mut(interface) {
         // SAFETY: the entry is this CPU's own, and map entries live as long as the program runs.
-        let slot = unsafe { &mut (*counters).counters[usize::from(service.get())][outcome as usize] };
+        let outcomes = unsafe { &mut (*counters).counters[usize::from(service.get())] };
+        let Some(slot) = outcomes.get_mut(opaque(outcome as usize)) else { return decision.verdict() };
         slot.packets += size.packets;
         slot.bytes += size.bytes;
         if refused {
