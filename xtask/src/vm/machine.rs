@@ -36,7 +36,7 @@ impl Drop for Machine {
 pub(super) fn run(kernel: &Kernel, image: &Path, arguments: &[OsString]) -> Result<Vec<String>> {
     let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
     let environment =
-        format!("OLLAMA_GUARD_BIN=/usr/bin/ollama-guard OLLAMA_GUARD_PATIENCE={SLOWNESS} RUST_BACKTRACE=0");
+        format!("OLLAMA_GUARD_BIN=/usr/bin/ollama-guard OLLAMA_GUARD_PATIENCE={SLOWNESS} OLLAMA_GUARD_NO_SKIP=1");
     let line = format!("console=ttyS0 quiet panic=-1 {environment} PATH=/usr/bin -- {}", words.join(" "));
     let mut qemu = Command::new(sh::find_program("qemu-system-x86_64").context("needs qemu-system-x86_64")?);
     qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1536"]);
