@@ -8,6 +8,7 @@
 #![feature(asm_experimental_arch)]
 
 mod access;
+mod bounds;
 mod maps;
 mod record;
 mod route;

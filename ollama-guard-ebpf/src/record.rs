@@ -10,6 +10,7 @@ use ollama_guard_common::abi::{
 };
 use ollama_guard_common::{Decision, Fate, Verdict};
 
+use crate::bounds::opaque;
 use crate::maps::{CLIENTS, GATE, INTERFACES, STRANGERS};
 use crate::rules::rule;
 
@@ -25,7 +26,8 @@ pub(crate) fn conclude(decision: Decision, interface: u32, size: Counter) -> Ver
     // Totals before sources, so that a reader who takes them in the other order never finds a negative rest.
     if let Some(counters) = INTERFACES.get_ptr_mut(interface) {
         // SAFETY: the entry is this CPU's own, and map entries live as long as the program runs.
-        let slot = unsafe { &mut (*counters).counters[usize::from(service.get())][outcome as usize] };
+        let outcomes = unsafe { &mut (*counters).counters[usize::from(service.get())] };
+        let Some(slot) = outcomes.get_mut(opaque(outcome as usize)) else { return decision.verdict() };
         slot.packets += size.packets;
         slot.bytes += size.bytes;
         if refused {

@@ -6,6 +6,7 @@ use aya_ebpf::maps::lpm_trie::Key;
 use ollama_guard_common::abi::{InterfaceClass, Rules, ServiceIndex};
 use ollama_guard_common::{Address, Policy, Protocol};
 
+use crate::bounds::opaque;
 use crate::maps::{ALLOW_V4, ALLOW_V6};
 use crate::route::Route;
 
@@ -56,7 +57,7 @@ impl Policy for Constants {
 
     #[inline(always)]
     fn service(&self, protocol: Protocol, port: u16) -> Option<ServiceIndex> {
-        let port = usize::from(port);
+        let port = opaque(port.into()) & 0xffff;
         let bitmap = match protocol {
             Protocol::Tcp => addr_of!(RULES.tcp),
             Protocol::Udp => addr_of!(RULES.udp),

@@ -16,6 +16,7 @@ pub fn until(what: impl Display, limit: Duration, mut condition: impl FnMut() ->
 
 /// Waits until `look` finds a value; after `limit` fails with `what` it was waiting for.
 pub fn value<T>(what: impl Display, limit: Duration, mut look: impl FnMut() -> Option<T>) -> Result<T> {
+    let limit = limit * patience();
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
@@ -26,6 +27,11 @@ pub fn value<T>(what: impl Display, limit: Duration, mut look: impl FnMut() -> O
         }
         sleep(PAUSE);
     }
+}
+
+/// How many times longer everything may take: `OLLAMA_GUARD_PATIENCE`, for emulated machines.
+fn patience() -> u32 {
+    std::env::var("OLLAMA_GUARD_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
 /// Sees that `condition` holds at every look during `time`: for what must *not* happen.

@@ -18,7 +18,7 @@ use tests::{require, requires, wait};
 const PORT: u16 = 11434;
 const OTHER: u16 = 8080;
 /// Repairs are owed to an event, not to the pass that comes every 30 s anyway.
-const AT_ONCE: Duration = Duration::from_secs(5);
+const AT_ONCE: Duration = Duration::from_secs(15);
 
 fn policy(attach: &str, ports: &[u16]) -> String {
     format!(

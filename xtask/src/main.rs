@@ -17,6 +17,7 @@ mod sh;
 mod test;
 #[allow(dead_code, reason = "ollama-guard/build.rs uses the rest")]
 mod toolchain;
+mod vm;
 
 use clap::{Parser, Subcommand};
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -63,6 +64,9 @@ enum Command {
         /// One suite: a file of tests/tests by its name, or `unit`
         #[arg(long)]
         only: Option<String>,
+        /// In virtual machines, on other kernels: all, or those named (5.10, 6.1, 6.12, newest)
+        #[arg(long, num_args = 0.., value_name = "KERNEL")]
+        vm: Option<Vec<String>>,
         /// A filter and options for the test programs
         #[arg(last = true)]
         arguments: Vec<OsString>,
@@ -83,7 +87,8 @@ fn main() -> ExitCode {
         Command::Build { release } => compile::compile(release).map(drop),
         Command::Run { arguments } => run::run(&arguments),
         Command::Start { binary, arguments } => daemon::start(&binary, &arguments),
-        Command::Test { only, arguments } => test::test(only.as_deref(), &arguments),
+        Command::Test { vm: Some(kernels), arguments, .. } => vm::test(&kernels, &arguments),
+        Command::Test { only, arguments, .. } => test::test(only.as_deref(), &arguments),
         Command::Bench { arguments } => bench::bench(&arguments),
         Command::Lint => lint::lint(),
     };

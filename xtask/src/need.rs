@@ -94,6 +94,14 @@ pub(crate) const TEST: &[Need] = &[
     program("python3",      "serves as the Ollama of small tests",            "python3",         "python3",         "python"),
 ];
 
+/// What the tests in virtual machines need.
+#[rustfmt::skip]
+pub(crate) const MACHINE: &[Need] = &[
+    //       what                  why                                           apt                dnf                   pacman
+    program("qemu-system-x86_64", "runs other kernels than this machine's",      "qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86"),
+    program("depmod",             "lists the modules of an unpacked kernel",     "kmod",            "kmod",              "kmod"),
+];
+
 /// A compiler with its library source, for distributions whose rustc is new enough; rustup is asked first.
 pub(crate) const COMPILER: Packages =
     Packages { apt: "rustc-web rust-web-src", dnf: "rust rust-src", pacman: "rust rust-src" };

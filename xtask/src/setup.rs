@@ -39,7 +39,16 @@ pub(crate) fn build_needs() -> Result<()> {
 
 /// What the tests need. A tool that cannot be had is not an error: the suites that need it say so and skip.
 pub(crate) fn test_needs() {
-    match install_missing(need::TEST) {
+    optional_needs(need::TEST);
+}
+
+/// What the tests in virtual machines need, likewise.
+pub(crate) fn machine_needs() {
+    optional_needs(need::MACHINE);
+}
+
+fn optional_needs(needs: &[Need]) {
+    match install_missing(needs) {
         Ok(missing) if missing.is_empty() => {}
         Ok(missing) => eprintln!("missing for some tests: {}", missing.join(", ")),
         Err(error) => eprintln!("some tests will be skipped: {error:#}"),

@@ -135,7 +135,13 @@ impl Wall {
     /// A new link, attached as long as it is held.
     fn link(&mut self, target: &Target<'_>, hook: Hook, at: LinkHook) -> Result<OwnedFd, Refusal> {
         let key = self.ready(target, hook)?;
-        Ok(sys::create_link(self.instances[&key].fd.as_fd(), target.interface, at)?)
+        let link = sys::create_link(self.instances[&key].fd.as_fd(), target.interface, at);
+        match link {
+            Err(error) if at == LinkHook::Tcx && error.raw_os_error() == Some(libc::EINVAL) => {
+                Err(Refusal::Hook(format!("kernels before 6.6 have none ({error})")))
+            }
+            link => Ok(link?),
+        }
     }
 
     /// A filter, which stays; made or replaced in place.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
 
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use ollama_guard_common::abi::{InterfaceCounters, ServiceIndex};
 
 use super::map::Write;
@@ -54,6 +55,9 @@ impl Wall {
     pub fn create(pins: PinDirectory, tracked: u32) -> Result<Self, DatapathError> {
         pins.create()?;
         pins.finish_installs()?;
+        // Before 5.11 maps count as locked memory, of which the usual limit allows 64 KiB. Later it does not matter;
+        // where it does and may not be raised, creating a map fails and says so.
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
         if !SharedMaps::are_pinned(&pins) {
             program::create_maps(&pins, tracked)?;
         }
