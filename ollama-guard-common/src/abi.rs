@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 use crate::Outcome;
 
 /// Part of the pin directory's name.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 1;
 /// Most services of one policy: an index takes four bits, zero meaning none.
 pub const MAX_SERVICES: usize = 15;
 
@@ -140,7 +140,7 @@ pub struct InterfaceCounters {
 pub struct LastDrop {
     /// `CLOCK_MONOTONIC`, nanoseconds; 0: none yet.
     pub at: u64,
-    /// [`crate::Address::to_words`] of its source.
+    /// [`crate::Address`]'s words, of its source.
     pub source: [u32; 4],
     /// 4, 6, or 0 where the packet named no source.
     pub family: u32,
@@ -152,7 +152,7 @@ pub struct LastDrop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SourceKey {
-    /// [`crate::Address::to_words`].
+    /// [`crate::Address`]'s words.
     pub address: [u32; 4],
     /// Index of the interface it arrived on.
     pub interface: u32,

@@ -6,6 +6,13 @@
 #![no_main]
 // For the atomic addition in `record`; the target needs an unstable standard library anyway.
 #![feature(asm_experimental_arch)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "the target has 64 bits, and helpers take lengths in 32; the values are small"
+)]
+#![allow(clippy::multiple_unsafe_ops_per_block, reason = "one context or map entry, several of its fields")]
+#![allow(clippy::needless_pass_by_value, reason = "aya's macros call programs so")]
 
 mod access;
 mod bounds;

@@ -1,4 +1,4 @@
-//! What `/proc` says of this host: which sockets wait for packets, and how processes were started. [`format`] is pure,
+//! What `/proc` says of this host: which sockets wait for packets, and how processes were started. [`mod@format`] is pure,
 //! [`read`] is thin. Somebody who may not see everything gets what they may see.
 
 mod format;

@@ -3,7 +3,7 @@
 //! flag, rule dump or counter read-back; libnftnl, which it binds, has them all behind one shape: allocate, set and get
 //! attributes by number, free.
 //!
-//! Structures live only inside [`write`] and [`read`]; no pointer leaves this module.
+//! Structures live only inside [`mod@write`] and [`mod@read`]; no pointer leaves this module.
 
 mod read;
 mod structure;

@@ -61,7 +61,7 @@ use sys::{
     nftnl_chain_alloc, nftnl_obj_alloc, nftnl_rule_alloc, nftnl_set_alloc, nftnl_set_elem_alloc, nftnl_table_alloc,
 };
 
-/// An expression is allocated by its name, in [`expression`].
+/// An expression is allocated by its name, in `write`.
 unsafe fn nftnl_expr_unnamed() -> *mut sys::nftnl_expr {
     std::ptr::null_mut()
 }
