@@ -1,7 +1,7 @@
 //! What the kernel programs and the loader share: the packet classifier, the decision, and the layout of the
 //! maps between them. `no_std`, no allocation, no `unsafe`.
 //!
-//! A packet goes through [`glance`] or [`classify_ethernet`] (bytes → [`Traffic`]), then [`suspect()`] (is it any of our
+//! A packet goes through [`glance()`] or [`classify_ethernet`] (bytes → [`Traffic`]), then [`suspect()`] (is it any of our
 //! business?) and [`judge`] (→ [`Decision`]). They are pure and run unchanged in the XDP program, in the TC programs and
 //! on the host, where they are tested.
 #![no_std]
