@@ -101,8 +101,8 @@ fn apply(reconciler: &mut Reconciler, reload: &dyn Fn() -> Result<Policy, Config
 fn announce(policy: &Policy, pass: &Pass) {
     let what = services(&policy.services);
     match policy.mode {
-        Mode::Enforce => info!("enforcing {what} on {} interfaces", pass.attached),
-        Mode::Observe => warn!("OBSERVING {what} on {} interfaces: nothing is dropped", pass.attached),
+        Mode::Enforce => info!("enforcing {what} {}", reach(policy, pass)),
+        Mode::Observe => warn!("OBSERVING {what} {}: nothing is dropped", reach(policy, pass)),
     }
     if pass.failed > 0 {
         warn!("{} interfaces have no program; see: ollama-guard status", pass.failed);
@@ -111,6 +111,15 @@ fn announce(policy: &Policy, pass: &Pass) {
         warn!("only the eBPF layer is in place; see: ollama-guard status");
     }
     notify(&[NotifyState::Ready]);
+}
+
+/// How far enforcement reaches, in words.
+fn reach(policy: &Policy, pass: &Pass) -> String {
+    match pass.attached {
+        _ if !policy.layers.wall => "by nftables alone".to_owned(),
+        1 => "on 1 interface".to_owned(),
+        attached => format!("on {attached} interfaces"),
+    }
 }
 
 /// Tells systemd, if it started us.
