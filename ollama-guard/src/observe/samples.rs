@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use ollama_guard_common::Outcome;
 
-use super::snapshot::{Attachment, Counter, Hook, Interface, LastDrop, Seatbelt, SeatbeltState, Snapshot, Source};
+use super::snapshot::{Attachment, Counter, Interface, LastDrop, Seatbelt, SeatbeltState, Snapshot, Source};
 use crate::class::Class;
 use crate::config::{DEFAULT_PATH, built_in};
 use crate::derived::DerivedPort;
+use crate::plan::hook::Hook;
 use crate::policy::Protocol;
 
 /// An ordinary day of an ordinary host: everything is as it should be.
@@ -89,7 +90,7 @@ pub(super) fn absent(name: &str) -> Interface {
     Interface {
         index: None,
         attachment: Attachment::NotNeeded("not present".into()),
-        ..interface(name, 0, Class::Trusted, Hook::None, "")
+        ..interface(name, 0, Class::Trusted, Hook::Tcx, "")
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::class::Class;
 use crate::derived::DerivedPort;
+use crate::plan::hook::Hook;
 use crate::policy::{ContainerAccess, Layers, Mode, Service};
 
 /// Everything that status, JSON and metrics say. Ages are as of the reading.
@@ -79,22 +80,6 @@ pub enum Attachment {
     NotNeeded(String),
     /// One is needed and there is none, for this reason.
     Missing(String),
-}
-
-/// Where a program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Hook {
-    /// In the driver.
-    XdpNative,
-    /// After the driver.
-    XdpGeneric,
-    /// Traffic control, kernel 6.6 and later.
-    Tcx,
-    /// Traffic control, older kernels.
-    Clsact,
-    /// Nowhere.
-    None,
 }
 
 /// Packets with one fate for one reason.
@@ -208,11 +193,11 @@ impl Interface {
         })
     }
 
-    /// The hook, [`Hook::None`] if there is none.
-    pub const fn hook(&self) -> Hook {
+    /// The hook, if a program is attached.
+    pub const fn hook(&self) -> Option<Hook> {
         match self.attachment {
-            Attachment::Attached { hook, .. } => hook,
-            Attachment::NotNeeded(_) | Attachment::Missing(_) => Hook::None,
+            Attachment::Attached { hook, .. } => Some(hook),
+            Attachment::NotNeeded(_) | Attachment::Missing(_) => None,
         }
     }
 }
@@ -221,18 +206,5 @@ impl Seatbelt {
     /// Packets dropped in all chains.
     pub fn dropped_packets(&self) -> u64 {
         self.dropped.iter().map(|(_, packets)| packets).sum()
-    }
-}
-
-impl Hook {
-    /// Status column, JSON and metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::XdpNative => "xdp-native",
-            Self::XdpGeneric => "xdp-generic",
-            Self::Tcx => "tcx",
-            Self::Clsact => "clsact",
-            Self::None => "none",
-        }
     }
 }

@@ -3,8 +3,9 @@
 use crate::class::Class;
 use crate::datapath::{self, Point, ProgramKey, Reading, State};
 use crate::links::{Link, Links, XdpMode};
-use crate::observe::snapshot::{Attachment, Counter, Hook, Interface, LastDrop, Problem, Severity};
+use crate::observe::snapshot::{Attachment, Counter, Interface, LastDrop, Problem, Severity};
 use crate::plan::class::{NotCounted, Placement, Placements, Waiting};
+use crate::plan::hook::Hook;
 use crate::policy::NamePattern;
 
 /// Everything a row is made of.

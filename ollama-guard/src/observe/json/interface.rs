@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use ollama_guard_common::{Fate, Reason};
 use serde::{Serialize, Serializer};
 
-use super::super::snapshot::{self, Attachment, Hook};
+use super::super::snapshot::{self, Attachment};
 use super::seconds;
 use crate::class::Class;
+use crate::plan::hook::Hook;
 
 /// One element of `interfaces`.
 #[derive(Debug, Serialize)]
@@ -16,7 +17,7 @@ pub(super) struct Interface<'a> {
     name: &'a str,
     index: Option<u32>,
     class: Class,
-    hook: Hook,
+    hook: &'static str,
     passed_packets: u64,
     passed_bytes: u64,
     dropped_packets: u64,
@@ -54,7 +55,7 @@ impl<'a> From<&'a snapshot::Interface> for Interface<'a> {
             name: &interface.name,
             index: interface.index,
             class: interface.class,
-            hook: interface.hook(),
+            hook: Hook::label(interface.hook()),
             passed_packets: passed.packets,
             passed_bytes: passed.bytes,
             dropped_packets: dropped.packets,

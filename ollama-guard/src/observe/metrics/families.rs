@@ -10,6 +10,7 @@ use super::ledger::{Ledger, Shown};
 use super::{Daemon, process};
 use crate::observe::enforcement::{enforcement, problems};
 use crate::observe::snapshot::{Attachment, Count, Interface, SeatbeltState, Severity, Snapshot};
+use crate::plan::hook::Hook;
 
 pub(super) fn of_snapshot(snapshot: &Snapshot) -> Vec<Family> {
     let cells = cells(snapshot);
@@ -115,7 +116,7 @@ fn attached(snapshot: &Snapshot) -> Vec<Series> {
         labels: labels(&[
             ("device", interface.name.as_str()),
             ("class", interface.class.as_str()),
-            ("hook", interface.hook().as_str()),
+            ("hook", Hook::label(interface.hook())),
         ]),
         value: Value::Gauge(flag(matches!(interface.attachment, Attachment::Attached { .. }))),
     };

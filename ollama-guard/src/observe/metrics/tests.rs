@@ -5,7 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::*;
 use crate::class::Class;
 use crate::observe::samples::{day, interface};
-use crate::observe::snapshot::{Attachment, Hook, Problem, SeatbeltState, Severity};
+use crate::observe::snapshot::{Attachment, Problem, SeatbeltState, Severity};
+use crate::plan::hook::Hook;
 
 fn text(snapshot: &Snapshot, format: Format) -> String {
     let mut ledger = Ledger::default();
@@ -26,7 +27,7 @@ fn gaps_are_said() {
     let missing = Attachment::Missing("nothing has been attached".into());
     snapshot.interfaces.push(crate::observe::snapshot::Interface {
         attachment: missing,
-        ..interface("eth\"1\\\n", 9, Class::Guarded, Hook::None, "")
+        ..interface("eth\"1\\\n", 9, Class::Guarded, Hook::Tcx, "")
     });
     snapshot.problems.push(Problem {
         severity: Severity::Warning,

@@ -4,10 +4,11 @@ use insta::assert_snapshot;
 use ollama_guard_common::Outcome;
 
 use super::super::samples::{counter, day, derived, interface, last_drop};
-use super::super::snapshot::{Attachment, Hook, Problem};
+use super::super::snapshot::{Attachment, Problem};
 use super::*;
 use crate::class::Class;
 use crate::derived::DerivedPort;
+use crate::plan::hook::Hook;
 use crate::policy::Mode;
 
 fn text(snapshot: &Snapshot) -> String {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::class::Class;
 use crate::observe::samples::{counter, day, interface};
-use crate::observe::snapshot::Hook;
+use crate::plan::hook::Hook;
 use ollama_guard_common::Outcome;
 
 /// A kernel: totals, and a table of sources that forgets.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::class::Class;
 use crate::observe::samples::{counter, day, interface, source};
-use crate::observe::snapshot::Hook;
+use crate::plan::hook::Hook;
 use ollama_guard_common::Outcome;
 
 /// A reading of eth0, number `index`: dropped packets in all, and by source.
