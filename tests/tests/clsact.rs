@@ -206,6 +206,14 @@ fn filters_of_others_stay_and_are_told_of_if_they_come_first() -> Result<()> {
     Ok(())
 }
 
+struct EndsSender<'a>(&'a AtomicBool);
+
+impl Drop for EndsSender<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn no_stranger_gets_through_while_the_hook_changes() -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("tc"));
@@ -216,6 +224,7 @@ fn no_stranger_gets_through_while_the_hook_changes() -> Result<()> {
     let stop = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
         let sender = scope.spawn(|| send_until(&internet, &stop));
+        let ends = EndsSender(&stop); // also if an assertion fails: the scope waits for the sender
         let changed = (|| {
             for (attach, hooks) in [
                 ("tc", &["tcx", "clsact"][..]),
@@ -228,11 +237,15 @@ fn no_stranger_gets_through_while_the_hook_changes() -> Result<()> {
                     let rows = status["interfaces"].as_array().into_iter().flatten();
                     rows.filter(|row| row["name"] == "inet0").any(|row| hooks.iter().any(|hook| row["hook"] == *hook))
                 })?;
-                assert_eq!(has_clsact(&world.guard, "inet0")?, guard.interface("inet0")?["hook"] == "clsact");
+                // The reload may come between the two looks, or between them and the one before.
+                wait::until("the qdisc to be there for a filter, and only then", Duration::from_secs(10), || {
+                    let filtered = guard.interface("inet0").is_ok_and(|row| row["hook"] == "clsact");
+                    has_clsact(&world.guard, "inet0").is_ok_and(|has| has == filtered)
+                })?;
             }
             Ok::<_, anyhow::Error>(())
         })();
-        stop.store(true, Ordering::Relaxed);
+        drop(ends);
         changed.and(sender.join().expect("the sender"))
     })?;
     assert_eq!(echo.witness.seen(), []);
