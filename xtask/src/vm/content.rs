@@ -66,7 +66,8 @@ pub(super) fn write(image: &Path, kernel: &Kernel, guard: &Path, programs: &Prog
     let base = kernel.root.join(&modules);
     for entry in fs::read_dir(&base)? {
         let path = entry?.path();
-        if path.is_file() {
+        // Lists of modules, and not the kernel.
+        if path.is_file() && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"modules.")) {
             archive
                 .file(&Path::new("/").join(&modules).join(path.file_name().unwrap_or_default()), &fs::read(&path)?)?;
         }

@@ -27,9 +27,10 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    /// What QEMU boots.
+    /// What QEMU boots: in /boot or, in newer releases, beside the modules.
     pub(super) fn image(&self) -> PathBuf {
-        self.root.join("boot").join(format!("vmlinuz-{}", self.version))
+        let beside = self.root.join("lib/modules").join(&self.version).join("vmlinuz");
+        if beside.is_file() { beside } else { self.root.join("boot").join(format!("vmlinuz-{}", self.version)) }
     }
 }
 
@@ -64,28 +65,40 @@ impl<'a> Release<'a> {
     fn current(&self) -> Result<String> {
         self.configure()?;
         sh::run_within(LIMIT, self.command("apt-get").args(["--quiet=2", "--error-on=any", "update"]))?;
-        let depends = output(self.command("apt-cache").args(["depends", "--important", META]))?;
-        let kernel = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
+        let depends = self.depends(META)?;
+        let kernel = depends.iter().find_map(|package| package.strip_prefix("linux-image-"));
         kernel.map(str::to_owned).with_context(|| format!("{META} of {} depends on no kernel", self.name))
+    }
+
+    fn depends(&self, package: &str) -> Result<Vec<String>> {
+        let text = output(self.command("apt-cache").args(["depends", "--important", package]))?;
+        Ok(text.lines().filter_map(|line| line.trim().strip_prefix("Depends: ")).map(str::to_owned).collect())
     }
 
     fn fetch(&self, kernel: &Kernel) -> Result<()> {
         let package = format!("linux-image-{}", kernel.version);
+        // Newer releases put the kernel and its modules into packages of their own, named after the same version.
+        let mut packages = self.depends(&package)?;
+        packages.retain(|part| part.starts_with("linux-") && part.ends_with(&kernel.version));
+        packages.push(package);
         let downloads = self.apt.join("downloads");
         let _ = fs::remove_dir_all(&downloads);
         fs::create_dir_all(&downloads)?;
         let mut apt = self.command("apt-get");
-        sh::run_within(LIMIT, apt.current_dir(&downloads).args(["--quiet=2", "download", &package]))?;
-        let file = fs::read_dir(&downloads)?.next().context("apt-get downloaded nothing")??.path();
+        sh::run_within(LIMIT, apt.current_dir(&downloads).args(["--quiet=2", "download"]).args(&packages))?;
+        let files = fs::read_dir(&downloads)?.map(|file| Ok(file?.path())).collect::<std::io::Result<Vec<_>>>()?;
         let unpacked = downloads.join("root");
-        sh::run(Command::new("dpkg-deb").arg("--extract").arg(file).arg(&unpacked))?;
-        // The package has its modules below /lib or, in newer releases, below /usr/lib.
+        for file in files {
+            sh::run(Command::new("dpkg-deb").arg("--extract").arg(file).arg(&unpacked))?;
+        }
+        // Modules are below /lib or, in newer releases, below /usr/lib.
         if unpacked.join("usr/lib/modules").is_dir() {
             fs::create_dir_all(unpacked.join("lib"))?;
             fs::rename(unpacked.join("usr/lib/modules"), unpacked.join("lib/modules"))?;
         }
         sh::run(Command::new("depmod").arg("--basedir").arg(&unpacked).arg(&kernel.version))?;
         fs::create_dir_all(&self.kernels)?;
+        let _ = fs::remove_dir_all(&kernel.root);
         fs::rename(&unpacked, &kernel.root)?;
         Ok(fs::remove_dir_all(downloads)?)
     }

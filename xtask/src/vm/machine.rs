@@ -38,8 +38,9 @@ pub(super) fn run(kernel: &Kernel, image: &Path, arguments: &[OsString]) -> Resu
     let environment =
         format!("OLLAMA_GUARD_BIN=/usr/bin/ollama-guard OLLAMA_GUARD_PATIENCE={SLOWNESS} OLLAMA_GUARD_NO_SKIP=1");
     let line = format!("console=ttyS0 quiet panic=-1 {environment} PATH=/usr/bin -- {}", words.join(" "));
+    // QEMU 7.2 leaves wrong flags behind after cmpxchg16b; kernels without it use locks.
     let mut qemu = Command::new(sh::find_program("qemu-system-x86_64").context("needs qemu-system-x86_64")?);
-    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1536"]);
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", "2", "-m", "1536"]);
     qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
     qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(image).args(["-append", &line]);
     let child = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start QEMU")?;
