@@ -61,7 +61,8 @@ fn send_until(side: &Side, stop: &AtomicBool) -> Result<u64> {
                 // The echo answers a friend: errors of earlier datagrams are not this one's.
                 sent += u64::from(socket.send_to(b"hello", (target, PORT)).is_ok());
             }
-            thread::sleep(Duration::from_micros(500));
+            // Often enough to meet every moment of a change; more would starve the guard on an emulated processor.
+            thread::sleep(Duration::from_millis(3));
         }
         Ok(sent)
     })?
@@ -134,7 +135,8 @@ fn a_reload_swaps_in_place_and_counts_every_packet_once() -> Result<()> {
                 guard.reload(&policy("clsact", ports))?;
                 wait::until("the new program", AT_ONCE, || {
                     ours(&world.guard, "inet0").is_ok_and(|(_, _, now)| now != program)
-                })?;
+                })
+                .with_context(|| format!("ports {ports:?}: {}", guard.log()))?;
                 let now = ours(&world.guard, "inet0")?;
                 assert_eq!((&now.0, &now.1), (&priority, &handle));
             }
@@ -144,7 +146,7 @@ fn a_reload_swaps_in_place_and_counts_every_packet_once() -> Result<()> {
         let [stranger, friend] = senders.map(|sender| sender.join().expect("a sender"));
         reloaded.and(Ok((stranger?, friend?)))
     })?;
-    assert!(stranger > 100 && friend > 100, "nothing was sent while it reloaded");
+    assert!(stranger > 50 && friend > 50, "nothing was sent while it reloaded");
     let sources = echo.witness.sources();
     assert!(internet.own.both().iter().all(|stranger| !sources.contains(stranger)));
     assert_eq!(count(&guard, "inet0", "dropped_packets")?, stranger);
