@@ -16,6 +16,7 @@
 
 mod access;
 mod bounds;
+mod events;
 mod maps;
 mod record;
 mod route;

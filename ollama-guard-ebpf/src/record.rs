@@ -6,21 +6,34 @@ use core::ptr::addr_of_mut;
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::maps::LruHashMap;
 use ollama_guard_common::abi::{
-    Counter, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, Gate, LastDrop, PENDING_SLOTS, Pending, SourceCounters, SourceKey,
+    Counter, EVENT_INTERVAL, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, Gate, LastDrop, PENDING_SLOTS, Pending,
+    SourceCounters, SourceKey,
 };
-use ollama_guard_common::{Decision, Fate, Verdict};
+use ollama_guard_common::{Decision, Fate, Packet, Suspect, Verdict};
 
 use crate::bounds::opaque;
+use crate::events;
 use crate::maps::{CLIENTS, GATE, INTERFACES, STRANGERS};
 use crate::rules::rule;
 
 /// `BPF_NOEXIST`, `include/uapi/linux/bpf.h`.
 const NO_EXIST: u64 = 1;
 
+/// What was judged.
+pub(crate) struct Seen<'a, P> {
+    /// Its bytes.
+    pub(crate) packet: &'a P,
+    /// What the first look found.
+    pub(crate) suspect: Suspect,
+    /// What it counts for.
+    pub(crate) size: Counter,
+}
+
 /// Counts what was decided and gives the verdict.
 #[inline(always)]
-pub(crate) fn conclude(decision: Decision, interface: u32, size: Counter) -> Verdict {
+pub(crate) fn conclude<P: Packet>(decision: Decision, interface: u32, seen: &Seen<'_, P>) -> Verdict {
     let Decision { outcome, service, source } = decision;
+    let size = seen.size;
     let now = now();
     let refused = !matches!(outcome.fate(), Fate::Passed);
     // Totals before sources, so that a reader who takes them in the other order never finds a negative rest.
@@ -39,9 +52,15 @@ pub(crate) fn conclude(decision: Decision, interface: u32, size: Counter) -> Ver
     if source.family != 0 {
         let counters = SourceCounters { counter: size, last_seen: now };
         if refused {
-            suspend(key(&decision, interface), counters);
-        } else {
-            attribute(&CLIENTS, &key(&decision, interface), &counters);
+            let hash = suspend(key(&decision, interface), counters);
+            if hash != NOTHING_TO_TELL {
+                events::tell(hash, outcome, seen.packet, seen.suspect);
+            }
+        } else if attribute(&CLIENTS, &key(&decision, interface), &counters) {
+            if let Some(gate) = GATE.get_ptr_mut(0) {
+                // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.
+                unsafe { (*gate).entered += 1 };
+            }
         }
     }
     decision.verdict()
@@ -61,9 +80,9 @@ fn key(decision: &Decision, interface: u32) -> SourceKey {
 }
 
 /// Adds to a source's counters. A source evicted meanwhile loses this packet to "unattributed", which is the total
-/// less the sum over sources, so that the sums still hold.
+/// less the sum over sources, so that the sums still hold. True if the source is new.
 #[inline(always)]
-fn attribute(sources: &LruHashMap<SourceKey, SourceCounters>, key: &SourceKey, more: &SourceCounters) {
+fn attribute(sources: &LruHashMap<SourceKey, SourceCounters>, key: &SourceKey, more: &SourceCounters) -> bool {
     if let Some(counters) = sources.get_ptr_mut(key) {
         // SAFETY: pointers into a live map entry; other CPUs add to it too, hence the atomics. The time stamp may
         // be written by several at once: each writes a right one.
@@ -72,16 +91,20 @@ fn attribute(sources: &LruHashMap<SourceKey, SourceCounters>, key: &SourceKey, m
             add(addr_of_mut!((*counters).counter.bytes), more.counter.bytes);
             addr_of_mut!((*counters).last_seen).write(more.last_seen);
         }
-        return;
+        return false;
     }
     // Another CPU may insert the same source first: then these packets stay unattributed.
-    let _ = sources.insert(key, more, NO_EXIST);
+    sources.insert(key, more, NO_EXIST).is_ok()
 }
 
-/// Adds to what is pending of a source; to do so for one that is not, displaces another into `strangers`.
+/// No hash is that: see [`mix`].
+const NOTHING_TO_TELL: u64 = 0;
+
+/// Adds to what is pending of a source; to do so for one that is not, displaces another into `strangers`. Returns the
+/// source's hash if an event is due.
 #[inline(always)]
-fn suspend(key: SourceKey, more: SourceCounters) {
-    let Some(gate) = GATE.get_ptr_mut(0) else { return };
+fn suspend(key: SourceKey, more: SourceCounters) -> u64 {
+    let Some(gate) = GATE.get_ptr_mut(0) else { return NOTHING_TO_TELL };
     // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.
     let gate = unsafe { &mut *gate };
     let hash = mix(&key);
@@ -90,18 +113,31 @@ fn suspend(key: SourceKey, more: SourceCounters) {
         pending.counters.counter.packets += more.counter.packets;
         pending.counters.counter.bytes += more.counter.bytes;
         pending.counters.last_seen = more.last_seen;
+        if more.last_seen.wrapping_sub(pending.event_due) < EVENT_INTERVAL { NOTHING_TO_TELL } else { hash }
     } else if admits(gate, hash, more.last_seen) {
-        displace(gate, hash);
-        gate.pending[hash as usize & (PENDING_SLOTS - 1)] = Pending { key, counters: more };
+        displace(gate, hash, more.last_seen);
+        gate.stays += 1;
+        let stay = gate.stays;
+        gate.pending[hash as usize & (PENDING_SLOTS - 1)] =
+            Pending { key, counters: more, event_due: 0, told: 0, stay };
+        hash
+    } else {
+        gate.events_lost += 1;
+        NOTHING_TO_TELL
     }
 }
 
 /// Adds what is pending in a slot to `strangers`.
 #[inline(always)]
-fn displace(gate: &Gate, hash: u64) {
+fn displace(gate: &mut Gate, hash: u64, now: u64) {
     let pending = &gate.pending[hash as usize & (PENDING_SLOTS - 1)];
     if pending.key.family != 0 {
-        attribute(&STRANGERS, &pending.key, &pending.counters);
+        let untold = pending.told != 0 && pending.told != pending.counters.counter.packets;
+        let new = attribute(&STRANGERS, &pending.key, &pending.counters);
+        gate.entered += u64::from(new);
+        if untold {
+            events::tell_rest(hash, now);
+        }
     }
 }
 
@@ -136,7 +172,7 @@ fn admits(gate: &mut Gate, hash: u64, now: u64) -> bool {
     admitted
 }
 
-/// A seeded hash whose low and high bits depend on the whole key.
+/// A seeded hash whose low and high bits depend on the whole key; never zero.
 #[inline(always)]
 fn mix(key: &SourceKey) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -145,7 +181,7 @@ fn mix(key: &SourceKey) -> u64 {
     let prefix = (u64::from(a) << 32 | u64::from(b)) ^ outer;
     let host = u64::from(c) << 32 | u64::from(d);
     let hash = (prefix.wrapping_mul(ODD) ^ host).wrapping_mul(ODD);
-    hash ^ hash >> 29
+    (hash ^ hash >> 29) | 1 << 20
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds, to the tick where the kernel can: that is several times cheaper.

@@ -10,7 +10,7 @@ use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{Suspect, Traffic, Transport, Verdict, classify_ethernet, ethertype, glance, judge, suspect};
 
 use crate::access::Linear;
-use crate::record::conclude;
+use crate::record::{Seen, conclude};
 use crate::route::Route;
 use crate::rules::Constants;
 
@@ -51,17 +51,19 @@ fn look<const FRAGS: bool>(context: *mut xdp_md) -> u32 {
 }
 
 #[inline(never)]
-fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: u32) -> u32 {
+fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: u64) -> u32 {
     let context = XdpContext::new(context);
     let policy = policy(&context);
-    let decision = judge(&policy, &frame(&context), Suspect::from_bits(suspect));
+    let (frame, suspect) = (frame(&context), Suspect::from_bits(suspect));
+    let decision = judge(&policy, &frame, suspect);
     let bytes = if FRAGS {
         // SAFETY: the helper only reads the context.
         unsafe { bpf_xdp_get_buff_len(context.ctx) }
     } else {
         (context.data_end() - context.data()) as u64
     };
-    match conclude(decision, policy.route.interface, Counter { packets: 1, bytes }) {
+    let seen = Seen { packet: &frame, suspect, size: Counter { packets: 1, bytes } };
+    match conclude(decision, policy.route.interface, &seen) {
         Verdict::Pass => XDP_PASS,
         Verdict::Drop => XDP_DROP,
     }

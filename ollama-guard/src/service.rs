@@ -1,6 +1,5 @@
 //! The daemon: takes the lock, enforces, says so, and then only reacts.
 
-use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -10,9 +9,9 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 
 use crate::config::ConfigError;
+use crate::events::Events;
 use crate::exit::in_words;
 use crate::exporter::{Exporter, Settings};
 use crate::links::LinkEvents;
@@ -25,18 +24,6 @@ use crate::seatbelt::{Author, Monitor, TABLE, Touched};
 /// Catches whatever an event missed.
 const FULL_PASS: Duration = Duration::from_secs(30);
 
-/// Logs to stderr, which is the journal under systemd; there without time and colour of our own.
-pub fn init_logs() {
-    let filter = EnvFilter::try_from_env("OLLAMA_GUARD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    if journal { logs.without_time().init() } else { logs.init() }
-}
-
 /// Enforces the policy until told to stop. Enforcement stays when this returns. `config` is the file to name in advice;
 /// `sockets` are those that systemd opened for the metrics.
 pub async fn run(
@@ -46,22 +33,26 @@ pub async fn run(
     reload: &dyn Fn() -> Result<Policy, ConfigError>,
 ) -> anyhow::Result<()> {
     let _lock = InstanceLock::take(&policy.paths.run)?;
-    let mut events = LinkEvents::open().context("cannot listen for interface changes")?;
+    let mut link_events = LinkEvents::open().context("cannot listen for interface changes")?;
     let mut signals = Signals::listen()?;
     let mut reconciler = Reconciler::new(policy)?;
     let mut pass = reconciler.pass()?;
     announce(reconciler.policy(), &pass);
     let reloaded = Reload { successful: true, last_success: SystemTime::now() };
     let exporter = Exporter::start(Settings::new(reconciler.policy(), config, reloaded), sockets);
+    let events = Events::start(reconciler.policy().paths.clone(), reconciler.services().clone());
     let mut monitor = RulesetMonitor::default();
     loop {
         let again = pass.retry.unwrap_or(FULL_PASS).min(FULL_PASS);
         tokio::select! {
-            changed = events.changed() => changed?,
+            changed = link_events.changed() => changed?,
             () = sleep(again) => {}
             () = reconciler.proxies_changed() => {}
             () = monitor.touched(reconciler.seatbelt_port()) => {}
-            _ = signals.hangup.recv() => apply(&mut reconciler, reload, &exporter),
+            _ = signals.hangup.recv() => {
+                apply(&mut reconciler, reload, &exporter);
+                events.change(reconciler.services());
+            }
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }
