@@ -22,7 +22,7 @@ fn a_flood_fills_neither_ring_nor_log() -> Result<()> {
     let guard = Guard::start(&world.guard, "seatbelt = false")?;
     let reader = Reader::start(&world.guard, &guard, &["--json"])?;
     let wire = Wire::open(&internet.ns, "eth0")?;
-    let packet = Packet { to: mac(&world, "inet0")?, ..Packet::v4(11434) };
+    let packet = Packet { to: world.guard.mac("inet0")?, ..Packet::v4(11434) };
     let mut frame = packet.bytes();
     let at = packet.network_offset() + 12;
     for i in 0..FLOOD {
@@ -47,13 +47,4 @@ fn a_flood_fills_neither_ring_nor_log() -> Result<()> {
     ensure!(lines < 400, "{lines} lines in the log");
     wait::until("the log to say what it lacks", 2 * SOON, || guard.log().contains("were held back"))?;
     Ok(())
-}
-
-/// An interface's MAC address.
-fn mac(world: &World, interface: &str) -> Result<[u8; 6]> {
-    let text = world.guard.run("ip", &["-json", "link", "show", interface])?;
-    let links: Value = serde_json::from_str(&text)?;
-    let address = links[0]["address"].as_str().context("an interface without an address")?;
-    let bytes: Vec<u8> = address.split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
-    bytes.try_into().ok().with_context(|| format!("{address} is no MAC address"))
 }

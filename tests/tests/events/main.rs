@@ -3,6 +3,7 @@
 mod faces;
 mod fail2ban;
 mod flood;
+mod journal;
 mod readers;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
