@@ -28,6 +28,8 @@ pub struct Reconciler {
     since: u64,
     /// Repairs of the table by earlier runs.
     repairs_before: u64,
+    /// Sources removed by earlier runs.
+    forgotten_before: u64,
     /// `None` where there is no BPF and the configuration asks for none.
     wall: Option<Wall>,
     seatbelt: seatbelt::Keeper,
@@ -90,13 +92,15 @@ impl Reconciler {
         });
         let earlier = earlier.flatten();
         let (services, _) = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default().update(&policy);
-        let (since, repairs_before) = earlier.map_or_else(|| (now(), 0), |state| (state.since, state.repairs));
+        let (since, repairs_before, forgotten_before) =
+            earlier.map_or_else(|| (now(), 0, 0), |state| (state.since, state.repairs, state.forgotten));
         let (seatbelt, refusals, proxies) = Default::default();
         Ok(Self {
             policy,
             services,
             since,
             repairs_before,
+            forgotten_before,
             wall,
             seatbelt,
             refusals,
@@ -109,6 +113,11 @@ impl Reconciler {
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Which counter index is which service.
+    pub fn services(&self) -> &ServiceTable {
+        &self.services
     }
 
     /// Puts another policy in force at the next pass.
@@ -181,6 +190,7 @@ impl Reconciler {
             hook_reasons: outcome.reasons,
             derived: host.derived.to_vec(),
             repairs: self.repairs_before + self.seatbelt.repairs(),
+            forgotten: self.forgotten_before + wall.forgotten(),
         };
         if self.written.as_ref() != Some(&state) {
             wall.set_state(&state)?;

@@ -124,9 +124,9 @@ where
         self.element(UPDATE, key, values.as_mut_ptr(), ANY)
     }
 
-    /// Removes one entry, if it is there.
-    pub(super) fn remove(&self, key: &K) -> io::Result<()> {
-        found(self.element(DELETE, key, std::ptr::null_mut::<V>(), 0)).map(drop)
+    /// Removes one entry; false if it is not there.
+    pub(super) fn remove(&self, key: &K) -> io::Result<bool> {
+        found(self.element(DELETE, key, std::ptr::null_mut::<V>(), 0))
     }
 
     /// Every key, one by one: for small maps.

@@ -32,6 +32,8 @@ pub struct Status<'a> {
     daemon_running: bool,
     up_seconds: Option<f64>,
     derived: Vec<Derived<'a>>,
+    source_evictions: u64,
+    events_lost: u64,
 }
 
 /// `sources --json`.
@@ -100,6 +102,8 @@ impl<'a> From<&'a Snapshot> for Status<'a> {
             daemon_running: snapshot.daemon,
             up_seconds: snapshot.up.map(seconds),
             derived: snapshot.derived.iter().map(Derived::from).collect(),
+            source_evictions: snapshot.source_evictions,
+            events_lost: snapshot.events_lost,
         }
     }
 }
