@@ -90,8 +90,9 @@ impl Reconciler {
         });
         let earlier = earlier.flatten();
         let (services, _) = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default().update(&policy);
+        let proxies = Watch::resume(&policy, earlier.as_ref().map_or(&[], |state| &state.derived));
         let (since, repairs_before) = earlier.map_or_else(|| (now(), 0), |state| (state.since, state.repairs));
-        let (seatbelt, refusals, proxies) = Default::default();
+        let (seatbelt, refusals) = Default::default();
         Ok(Self {
             policy,
             services,
