@@ -62,7 +62,7 @@ impl Engines {
     fn will_publish(&mut self, engine: &Socket, container: &Listed, id: &str) -> Option<Vec<Forward>> {
         let file = self.folder(engine).map(|folder| folder.join(id).join("hostconfig.json"));
         let read = file.and_then(|file| serde_json::from_slice::<HostConfig>(&fs::read(file).ok()?).ok());
-        read.map(|config| config.forwards(container.name())).or_else(|| {
+        read.map(|config| config.forwards(container.name().as_deref())).or_else(|| {
             let inspected: Inspected = docker::body(&said(&engine.path, &docker::inspect(id))?)?;
             Some(inspected.forwards())
         })

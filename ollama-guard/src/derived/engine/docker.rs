@@ -124,19 +124,19 @@ struct Binding {
 impl Inspected {
     /// What it will publish when it runs.
     pub(super) fn forwards(&self) -> Vec<Forward> {
-        self.host_config.forwards(Some(bare(&self.name)))
+        self.host_config.forwards(Some(&bare(&self.name)))
     }
 }
 
 impl HostConfig {
     /// What a container of this name will publish when it runs.
-    pub(super) fn forwards(&self, container: Option<String>) -> Vec<Forward> {
+    pub(super) fn forwards(&self, container: Option<&str>) -> Vec<Forward> {
         let bindings = self.port_bindings.iter().flatten();
         let pairs = bindings.flat_map(|(place, bindings)| bindings.iter().flatten().map(move |one| (place, one)));
         let forward = |(place, binding): (&String, &Binding)| {
             let (target, kind) = place.split_once('/')?;
             let port = binding.host_port.parse().ok().filter(|port| *port != 0)?;
-            published(kind, port, target.parse().ok()?, container.clone())
+            published(kind, port, target.parse().ok()?, container.map(str::to_owned))
         };
         pairs.filter_map(forward).collect()
     }
