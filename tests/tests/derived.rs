@@ -47,7 +47,7 @@ fn a_restarted_container_is_closed_all_the_while() -> Result<()> {
     Ok(())
 }
 
-/// What is published for the first time is closed before docker-proxy listens.
+/// What is published for the first time is closed before docker-proxy listens: from the moment the container is made.
 #[test]
 fn a_new_container_is_closed_from_its_first_moment() -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard(), docker::available());
@@ -55,18 +55,21 @@ fn a_new_container_is_closed_from_its_first_moment() -> Result<()> {
     let internet = world.internet()?;
     let docker = Docker::start(&world.guard, &[])?;
     let guard = Guard::start(&world.guard, "")?;
-    // The guard learns of Docker from its bridge, before there is any container.
-    guard.attached_as("docker0", "container")?;
-    let ports: Vec<u16> = (REMAPPED..).take(count(RESTARTS, 5).into()).collect();
-    for port in ports {
+    for port in (REMAPPED..).take(count(RESTARTS, 3).into()) {
         let hammer = Hammer::start(&internet.ns, internet.guard.both().map(|address| (address, port)))?;
-        let published = format!("{port}:11434");
-        docker.serve("ollama", &["-p", &published, "--stop-timeout", "0"])?;
-        guard.status_when("the derived port", |status| {
-            let derived = status["derived"].as_array().context("an array");
-            derived.is_ok_and(|derived| derived.iter().any(|row| row["port"] == port))
-        })?;
-        docker.command(&["rm", "-f", "ollama"])?;
+        let (published, name) = (format!("{port}:11434"), format!("ollama-{port}"));
+        let serve = ["busybox", "httpd", "-f", "-p", "11434"];
+        docker.command(&[&["create", "--name", &name, "-p", &published, "box"][..], &serve].concat())?;
+        let row = |present: bool| {
+            guard.status_when(&format!("the derived port, present: {present}"), move |status| {
+                let rows = status["derived"].as_array().into_iter().flatten();
+                rows.into_iter().any(|row| row["port"] == port && row["present"] == present)
+            })
+        };
+        row(false)?;
+        docker.command(&["start", &name])?;
+        row(true)?;
+        docker.command(&["rm", "-f", &name])?;
         ensure!(hammer.opened() == 0, "{} connections to {port}\n{}", hammer.opened(), guard.log());
     }
     Ok(())

@@ -42,6 +42,9 @@ impl Engines {
             let answer = said(path, slirp4netns::QUESTION);
             return answer.and_then(|answer| slirp4netns::forwards(&answer, *user)).unwrap_or_default();
         }
+        if user.is_none() {
+            self.find_folder(engine);
+        }
         let listed: Vec<Listed> =
             said(path, &docker::list()).and_then(|answer| docker::body(&answer)).unwrap_or_default();
         let mut forwards: Vec<_> = listed.iter().flat_map(|container| container.forwards(*user)).collect();
@@ -59,8 +62,9 @@ impl Engines {
 
     /// Docker answers nothing about a container while it starts it, and starts it right after making it. So its file is
     /// read where we may; the answer is for everybody else, and for Podman.
-    fn will_publish(&mut self, engine: &Socket, container: &Listed, id: &str) -> Option<Vec<Forward>> {
-        let file = self.folder(engine).map(|folder| folder.join(id).join("hostconfig.json"));
+    fn will_publish(&self, engine: &Socket, container: &Listed, id: &str) -> Option<Vec<Forward>> {
+        let folder = self.folders.get(&engine.path);
+        let file = folder.map(|folder| folder.join(id).join("hostconfig.json"));
         let read = file.and_then(|file| serde_json::from_slice::<HostConfig>(&fs::read(file).ok()?).ok());
         read.map(|config| config.forwards(container.name().as_deref())).or_else(|| {
             let inspected: Inspected = docker::body(&said(&engine.path, &docker::inspect(id))?)?;
@@ -68,12 +72,12 @@ impl Engines {
         })
     }
 
-    fn folder(&mut self, engine: &Socket) -> Option<&Path> {
+    /// Asked before there is a container in a hurry: Docker starts programs to answer this.
+    fn find_folder(&mut self, engine: &Socket) {
         if engine.language == Language::Docker && !self.folders.contains_key(&engine.path) {
-            let info: Info = docker::body(&said(&engine.path, &docker::info())?)?;
-            self.folders.insert(engine.path.clone(), info.containers());
+            let info = said(&engine.path, &docker::info()).and_then(|answer| docker::body::<Info>(&answer));
+            self.folders.extend(info.map(|info| (engine.path.clone(), info.containers())));
         }
-        self.folders.get(&engine.path).map(PathBuf::as_path)
     }
 }
 
