@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use ollama_guard_common::abi::{AllowKeyV4, AllowKeyV6, ServiceSet};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::map::{Map, Write};
+use super::map::Map;
 use super::shared::NAMES;
 use super::{DatapathError, PinDirectory, sys};
 use crate::class::Class;
@@ -222,9 +222,7 @@ where
     let failed = || DatapathError::map("fill", name);
     let fd = trie.fd().as_fd().try_clone_to_owned().map_err(failed())?;
     let trie: Map<K, ServiceSet> = Map::new(fd).map_err(failed())?;
-    for (key, services) in list {
-        trie.set(key, services, Write::Any).map_err(failed())?;
-    }
+    trie.set_all(list).map_err(failed())?;
     sys::freeze(trie.fd()).map_err(failed())
 }
 
