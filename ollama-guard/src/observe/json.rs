@@ -61,6 +61,7 @@ struct Derived<'a> {
     container: Option<&'a str>,
     through: &'a str,
     guarded: bool,
+    present: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -135,6 +136,7 @@ impl<'a> From<&'a DerivedPort> for Derived<'a> {
             container: derived.container.as_deref(),
             through: &derived.through,
             guarded: derived.refused.is_none(),
+            present: derived.present,
         }
     }
 }

@@ -47,6 +47,7 @@ pub(super) fn derived() -> DerivedPort {
         service: "ollama".parse().unwrap(),
         container: Some("open-webui-1".into()),
         through: "docker-proxy".into(),
+        present: true,
         refused: None,
     }
 }
