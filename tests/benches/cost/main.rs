@@ -8,6 +8,7 @@ mod bpf;
 mod flood;
 mod frames;
 mod measure;
+mod metrics;
 mod one;
 mod table;
 
@@ -19,8 +20,11 @@ use tests::{require, requires};
 type Rows = fn() -> Result<Vec<table::Row>>;
 
 /// What may be asked for by name, the heading, and what measures it.
-const TABLES: [(&str, &str, Rows); 2] =
-    [("one", "one packet", one::rows), ("flood", "a flood over a veth, one processor", flood::rows)];
+const TABLES: [(&str, &str, Rows); 3] = [
+    ("one", "one packet", one::rows),
+    ("flood", "a flood over a veth, one processor", flood::rows),
+    ("metrics", "reading the counters", metrics::rows),
+];
 
 fn main() -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
