@@ -49,6 +49,8 @@ pub(super) fn write(image: &Path, folder: &Path, kernel: &Kernel, package: &Path
     inside(&root, &["dpkg", "--install", "/ollama-guard.deb"])?;
     let units = ["systemd-networkd.service", "ollama.service", "scenario.service"];
     inside(&root, &[&["systemctl", "enable", "--quiet"][..], &units].concat())?;
+    // The console is the scenario's.
+    inside(&root, &["systemctl", "mask", "--quiet", "serial-getty@ttyS0.service"])?;
     if unguarded {
         inside(&root, &["systemctl", "mask", "--quiet", "ollama-guard.service"])?;
         fs::remove_file(root.join("usr/lib/systemd/system/ollama.service.d/ollama-guard.conf"))?;

@@ -1,6 +1,7 @@
 #!/bin/bash
 # What happens to the machine, and what must be true each time. Says so on the console, where the other side reads.
 set -u
+exec >/dev/ttyS0 2>&1
 phase=$(sed 's/.*boot.phase=\([0-9]*\).*/\1/' /proc/cmdline)
 
 say() { echo "@boot $*"; }
@@ -89,6 +90,7 @@ if [ "$phase" = 1 ]; then
 
     before=$(main_pid)
     systemctl stop ollama-guard.service
+    systemctl is-active --quiet ollama-guard-metrics.socket && fail "a scrape would start what was stopped"
     sleep 2
     served stop
     systemctl start ollama-guard.service
@@ -102,7 +104,19 @@ if [ "$phase" = 1 ]; then
     finish "end of the first life: reboot" reboot
 fi
 
-say "removing the package"
+say "removing the guard: down, then the package"
+ollama-guard down >/tmp/down || fail "down: $(cat /tmp/down)"
+grep -q 'NO LONGER GUARDED' /tmp/down || fail "down says: $(cat /tmp/down)"
+inactive() { ! systemctl is-active --quiet ollama-guard.service && ! systemctl is-active --quiet ollama-guard-metrics.socket; }
+eventually inactive
+sleep 5
+inactive || fail "down did not last"
+[ -e /sys/fs/bpf/ollama-guard ] && fail "down left pins"
+systemctl start ollama-guard.service || fail "start after down"
+eventually ollama-guard status --quiet
+: >/var/log/ollama
+served "start after down"
+say "removing: down lasts until the service is started again, and then nobody gets in"
 dpkg --remove ollama-guard >/tmp/remove 2>&1 || fail "remove: $(cat /tmp/remove)"
 grep -q 'NO LONGER GUARDED' /tmp/remove || fail "removal says: $(cat /tmp/remove)"
 nft list ruleset | grep -q ollama_guard && fail "the table is still there"
