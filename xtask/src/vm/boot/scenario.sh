@@ -128,4 +128,20 @@ dpkg --purge ollama-guard >/tmp/purge 2>&1 || fail "purge: $(cat /tmp/purge)"
 [ -e /etc/ollama-guard ] && fail "purge left /etc/ollama-guard"
 getent passwd ollama-guard && fail "purge left the user"
 say "removing and purging: neither files nor the user are left"
+
+# The other package, on a machine where the neighbour has just been.
+/archive/install.sh >/tmp/install 2>&1 || fail "install.sh: $(cat /tmp/install)"
+grep -q 'enforcing ollama' /tmp/install || fail "install.sh says: $(cat /tmp/install)"
+eventually ollama-guard status --quiet
+: >/var/log/ollama
+served "install.sh"
+[ "$(stat --format=%U "/proc/$(main_pid)")" = ollama-guard ] || fail "install.sh: another user's daemon"
+/archive/install.sh >/tmp/install 2>&1 || fail "install.sh over itself: $(cat /tmp/install)"
+served "install.sh, twice"
+/archive/install.sh --uninstall >/tmp/uninstall 2>&1 || fail "install.sh --uninstall: $(cat /tmp/uninstall)"
+grep -q 'NO LONGER GUARDED' /tmp/uninstall || fail "uninstall says: $(cat /tmp/uninstall)"
+left=$(find /usr/local /etc/systemd /etc/sysusers.d -name '*ollama-guard*' -o -name '*ollama?guard*')
+[ -z "$left" ] || fail "install.sh --uninstall left: $left"
+[ -e /sys/fs/bpf/ollama-guard ] && fail "install.sh --uninstall left pins"
+say "removing: the archive's installer guards, and takes everything away"
 finish "end of the second life: power off" poweroff
