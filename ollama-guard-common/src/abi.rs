@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 use crate::Outcome;
 
 /// Part of the pin directory's name.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 /// Most services of one policy: an index takes four bits, zero meaning none.
 pub const MAX_SERVICES: usize = 15;
 
@@ -78,10 +78,8 @@ pub struct Rules {
     pub allows_v4: u8,
     /// 1: the IPv6 allow-list is not empty.
     pub allows_v6: u8,
-    /// 1: the kernel has `bpf_ktime_get_coarse_ns` (5.11).
-    pub coarse_clock: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 4],
     /// Random: makes the source gate's slots unpredictable to those who flood it.
     pub seed: u32,
     /// Guarded TCP ports: bit `port % 64` of word `port / 64`. A bitmap keeps the look-up of other ports in few
@@ -105,8 +103,7 @@ impl Rules {
         guards_udp: 0,
         allows_v4: 0,
         allows_v6: 0,
-        coarse_clock: 0,
-        reserved: [0; 3],
+        reserved: [0; 4],
         seed: 0,
         tcp: [0; PORT_WORDS],
         udp: [0; PORT_WORDS],
@@ -124,7 +121,11 @@ pub struct Counter {
     pub bytes: u64,
 }
 
-/// Everything counted on one interface by one CPU: the value of the map `interfaces`, key: the interface's index.
+/// Seats of the map `interfaces`; a power of two. An interface's own seat is its index modulo this: finding it costs no
+/// call. Where that is taken, the interface counts in the map `interfaces_unseated`, whose key is its index.
+pub const SEATS: u32 = 1 << 6;
+
+/// Everything counted on one interface by one CPU: the value of the maps `interfaces` and `interfaces_unseated`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct InterfaceCounters {
@@ -132,6 +133,10 @@ pub struct InterfaceCounters {
     pub counters: [[Counter; Outcome::COUNT]; ServiceIndex::COUNT],
     /// The newest refused packet.
     pub last_drop: LastDrop,
+    /// Index of the interface; 0: nobody's.
+    pub interface: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// The newest refused packet on an interface, as one CPU saw it.
@@ -195,6 +200,12 @@ pub struct Pending {
     pub key: SourceKey,
     /// How much.
     pub counters: SourceCounters,
+    /// When the last [`Event`] of this source was due, `CLOCK_MONOTONIC` nanoseconds.
+    pub event_due: u64,
+    /// How many of these packets events have told of.
+    pub told: u64,
+    /// Which of the CPU's sources this is: counts from 1, never used again.
+    pub stay: u64,
 }
 
 /// Slots of pending sources; a power of two.
@@ -207,10 +218,26 @@ pub const GATE_SLOTS: usize = 1 << 12;
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Gate {
+    /// The kernel's tick when `now` was read.
+    pub tick: u64,
+    /// `CLOCK_MONOTONIC` in nanoseconds, read once a tick: reading it costs more than all the counting.
+    pub now: u64,
     /// When the current window began, `CLOCK_MONOTONIC` nanoseconds.
     pub window: u64,
     /// Sources admitted at first sight in this window.
     pub admitted: u64,
+    /// Events that were due and not sent, since the map was made.
+    pub events_lost: u64,
+    /// When the current second of the events' budget began, `CLOCK_MONOTONIC` nanoseconds.
+    pub second: u64,
+    /// Events sent in this second.
+    pub events: u64,
+    /// Sources admitted, since the map was made.
+    pub stays: u64,
+    /// Sources entered into `strangers` and `clients`, since the maps were made.
+    pub entered: u64,
+    /// Zero.
+    pub reserved: u64,
     /// Sources that were admitted and not yet displaced.
     pub pending: [Pending; PENDING_SLOTS],
     /// The newest source of each slot, as a hash.
@@ -221,6 +248,47 @@ pub struct Gate {
 pub const GATE_WINDOW: u64 = 4_000_000;
 /// Sources admitted at first sight in a window: 16 000 a second and CPU, far above what is not a flood.
 pub const GATE_BUDGET: u64 = 64;
+
+/// A refused packet, and how many like it there were: an entry of the ring `events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct Event {
+    /// Who sent it, where it arrived, for which service, what became of it.
+    pub key: SourceKey,
+    /// When, `CLOCK_MONOTONIC` nanoseconds.
+    pub at: u64,
+    /// Packets of this source that this CPU has not told of before.
+    pub count: u64,
+    /// [`Pending::stay`].
+    pub stay: u64,
+    /// Packets that this CPU counted during this stay.
+    pub seen: u64,
+    /// [`crate::Address`]'s words, of its destination.
+    pub destination: [u32; 4],
+    /// Which CPU.
+    pub cpu: u32,
+    /// Destination port; 0 where it cannot be read.
+    pub port: u16,
+    /// Which slot of the CPU's [`Gate::pending`].
+    pub slot: u16,
+    /// IP protocol number; 0 where it cannot be read.
+    pub protocol: u8,
+    /// 4, 6, or 0: a source made room for another, and this is what was left to tell of it.
+    pub destination_family: u8,
+    /// [`Outcome`].
+    pub outcome: u8,
+    /// Zero.
+    pub reserved: [u8; 5],
+}
+
+/// Shortest time between two events of a source on a CPU, in nanoseconds.
+pub const EVENT_INTERVAL: u64 = 1_000_000_000;
+/// Events a CPU sends in a second: far above what is not a flood, and in a flood far below what a packet costs.
+pub const EVENT_BUDGET: u64 = 1024;
+/// Of these, for sources at first sight; the rest is for those that keep sending.
+pub const EVENT_BUDGET_NEW: u64 = 768;
+/// Bytes of the ring `events`: a power of two, a multiple of every page size.
+pub const EVENT_RING: u32 = 1 << 18;
 
 /// Key of the allow-list trie `allow_v4`: `BPF_MAP_TYPE_LPM_TRIE` wants the prefix length, then the address in
 /// network byte order.
@@ -248,11 +316,12 @@ pub const STATE_SIZE: usize = 1 << 16;
 
 const _: () = {
     assert!(size_of::<Rules>() == 16 + 2 * 8192 + 65536);
-    assert!(size_of::<InterfaceCounters>() == 16 * 12 * 16 + 32);
+    assert!(size_of::<InterfaceCounters>() == 16 * 12 * 16 + 40);
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<SourceCounters>() == 24);
-    assert!(size_of::<Pending>() == 48);
-    assert!(size_of::<Gate>() == 16 + 48 * PENDING_SLOTS + 4 * GATE_SLOTS);
+    assert!(size_of::<Pending>() == 72);
+    assert!(size_of::<Gate>() == 80 + 72 * PENDING_SLOTS + 4 * GATE_SLOTS);
+    assert!(size_of::<Event>() == 88);
     assert!(size_of::<AllowKeyV4>() == 8 && size_of::<AllowKeyV6>() == 20);
     // A per-CPU value may be 32 KiB at most (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Gate>() <= 32 << 10 && size_of::<InterfaceCounters>() <= 32 << 10);

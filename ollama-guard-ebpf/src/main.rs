@@ -16,6 +16,8 @@
 
 mod access;
 mod bounds;
+mod events;
+mod gate;
 mod maps;
 mod record;
 mod route;

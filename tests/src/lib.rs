@@ -8,6 +8,7 @@ pub mod claims;
 pub mod docker;
 pub mod frames;
 pub mod guard;
+pub mod hammer;
 pub mod layers;
 pub mod leftovers;
 pub mod listener;

@@ -14,16 +14,10 @@ const UPDATE: i64 = 2;
 const DELETE: i64 = 3;
 const NEXT_KEY: i64 = 4;
 const LOOKUP_BATCH: i64 = 24;
+const UPDATE_BATCH: i64 = 26;
 
-/// How an entry is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub(super) enum Write {
-    /// Created or replaced.
-    Any = 0,
-    /// Created; `AlreadyExists` if it is there.
-    New = 1,
-}
+/// `BPF_ANY`: created or replaced.
+const ANY: u64 = 0;
 
 /// A map with keys `K` and, per CPU or not, values `V`. Sizes are checked when it is opened.
 #[derive(Debug)]
@@ -114,26 +108,50 @@ where
     }
 
     /// Writes one entry.
-    pub(super) fn set(&self, key: &K, value: &V, write: Write) -> io::Result<()> {
-        self.element(UPDATE, key, std::ptr::from_ref(value).cast_mut(), write as u64)
+    pub(super) fn set(&self, key: &K, value: &V) -> io::Result<()> {
+        self.element(UPDATE, key, std::ptr::from_ref(value).cast_mut(), ANY)
     }
 
-    /// Writes one entry of a per-CPU map: zero on every CPU.
-    pub(super) fn set_zero_per_cpu(&self, key: &K, write: Write) -> io::Result<()> {
-        let mut values = vec![V::new_zeroed(); possible_cpus()?];
-        self.element(UPDATE, key, values.as_mut_ptr(), write as u64)
+    /// Writes many entries, in batches where the kernel can do that with this kind of map.
+    pub(super) fn set_all(&self, entries: &[(K, V)]) -> io::Result<()> {
+        const STEP: usize = 4096;
+        for chunk in entries.chunks(STEP) {
+            let (mut keys, mut values): (Vec<K>, Vec<V>) = chunk.iter().copied().unzip();
+            let mut attributes = Batch {
+                from: 0,
+                to: 0,
+                keys: keys.as_mut_ptr() as u64,
+                values: values.as_mut_ptr() as u64,
+                count: u32::try_from(chunk.len()).unwrap_or(u32::MAX),
+                map: sys::raw(&self.fd),
+                element_flags: 0,
+                flags: 0,
+            };
+            // SAFETY: keys and values hold `count` entries.
+            if unsafe { sys::bpf(UPDATE_BATCH, &mut attributes) }.is_err() {
+                // Older kernels have no batches for tries; or an entry is at fault and will say so.
+                chunk.iter().try_for_each(|(key, value)| self.set(key, value))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one entry of a per-CPU map: the same on every CPU.
+    pub(super) fn set_per_cpu(&self, key: &K, value: &V) -> io::Result<()> {
+        let mut values = vec![*value; possible_cpus()?];
+        self.element(UPDATE, key, values.as_mut_ptr(), ANY)
     }
 
     /// Changes one entry of a per-CPU map on every CPU. What programs add meanwhile is lost.
     pub(super) fn change_per_cpu(&self, key: &K, change: impl Fn(&mut V)) -> io::Result<()> {
         let Some(mut values) = self.get_per_cpu(key)? else { return Ok(()) };
         values.iter_mut().for_each(change);
-        self.element(UPDATE, key, values.as_mut_ptr(), Write::Any as u64)
+        self.element(UPDATE, key, values.as_mut_ptr(), ANY)
     }
 
-    /// Removes one entry, if it is there.
-    pub(super) fn remove(&self, key: &K) -> io::Result<()> {
-        found(self.element(DELETE, key, std::ptr::null_mut::<V>(), 0)).map(drop)
+    /// Removes one entry; false if it is not there.
+    pub(super) fn remove(&self, key: &K) -> io::Result<bool> {
+        found(self.element(DELETE, key, std::ptr::null_mut::<V>(), 0))
     }
 
     /// Every key, one by one: for small maps.

@@ -1,13 +1,11 @@
 //! The wall as a whole: what it holds, where it is attached, what it counted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::os::fd::AsFd;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use ollama_guard_common::abi::{InterfaceCounters, ServiceIndex};
 
-use super::map::Write;
 use super::pins::{entries, pin_error, unpin};
 use super::program::{self, Instance};
 use super::shared::SharedMaps;
@@ -48,6 +46,8 @@ pub struct Wall {
     tracked: u32,
     pub(super) instances: BTreeMap<ProgramKey, Instance>,
     maps: Option<SharedMaps>,
+    /// Sources removed by this process.
+    forgotten: u64,
 }
 
 impl Wall {
@@ -62,7 +62,7 @@ impl Wall {
             program::create_maps(&pins, tracked)?;
         }
         let maps = SharedMaps::open(&pins).ok();
-        Ok(Self { pins, tracked, instances: BTreeMap::new(), maps })
+        Ok(Self { pins, tracked, instances: BTreeMap::new(), maps, forgotten: 0 })
     }
 
     /// Opens the wall to read it; `None` if nothing was ever pinned, or a first start has not come (or never came) to
@@ -72,7 +72,7 @@ impl Wall {
             return Ok(None);
         }
         let maps = Some(SharedMaps::open(&pins)?);
-        Ok(Some(Self { pins, tracked: 0, instances: BTreeMap::new(), maps }))
+        Ok(Some(Self { pins, tracked: 0, instances: BTreeMap::new(), maps, forgotten: 0 }))
     }
 
     /// What the loader last wrote down.
@@ -154,26 +154,18 @@ impl Wall {
     /// Counters must be there before the first packet.
     pub(super) fn ensure_counters(&self, interface: u32) -> Result<(), DatapathError> {
         let Some(maps) = &self.maps else { return Ok(()) };
-        match maps.interfaces.set_zero_per_cpu(&interface, Write::New) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(DatapathError::map("write", "interfaces")(error))
-            }
-            _ => Ok(()),
-        }
+        maps.interfaces.ensure(interface).map_err(DatapathError::map("write", "interfaces"))
     }
 
     /// Zeroes the counters of indices that pass from one service to another. No program counts there meanwhile.
     pub fn clear_services(&self, indices: &[ServiceIndex]) -> Result<(), DatapathError> {
         let Some(maps) = self.maps.as_ref().filter(|_| !indices.is_empty()) else { return Ok(()) };
-        for interface in maps.interfaces.keys().map_err(DatapathError::map("read", "interfaces"))? {
-            let cleared = |counters: &mut InterfaceCounters| {
-                for index in indices {
-                    counters.counters[usize::from(index.get())] = Default::default();
-                }
-            };
-            maps.interfaces.change_per_cpu(&interface, cleared).map_err(DatapathError::map("write", "interfaces"))?;
-        }
-        Ok(())
+        let cleared = |counters: &mut InterfaceCounters| {
+            for index in indices {
+                counters.counters[usize::from(index.get())] = Default::default();
+            }
+        };
+        maps.interfaces.change_all(cleared).map_err(DatapathError::map("write", "interfaces"))
     }
 
     /// Takes our programs off these interfaces, wherever they have gone, and forgets their counters, so that whoever
@@ -187,15 +179,21 @@ impl Wall {
         for (sources, name) in [(&maps.clients, "clients"), (&maps.strangers, "strangers")] {
             for (key, _) in sources.entries().map_err(DatapathError::map("read", name))? {
                 if interfaces.contains(&key.interface) {
-                    sources.remove(&key).map_err(DatapathError::map("write", name))?;
+                    let removed = sources.remove(&key).map_err(DatapathError::map("write", name))?;
+                    self.forgotten += u64::from(removed);
                 }
             }
         }
         strangers::forget(maps, interfaces).map_err(DatapathError::map("write", "gate"))?;
-        for interface in interfaces {
+        for &interface in interfaces {
             maps.interfaces.remove(interface).map_err(DatapathError::map("write", "interfaces"))?;
         }
         Ok(())
+    }
+
+    /// How many sources this process removed with their interfaces.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Detaches an interface's link, if it has one.

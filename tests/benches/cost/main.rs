@@ -9,6 +9,7 @@ mod flood;
 mod frames;
 mod measure;
 mod one;
+mod reload;
 mod table;
 
 use std::path::Path;
@@ -19,8 +20,11 @@ use tests::{require, requires};
 type Rows = fn() -> Result<Vec<table::Row>>;
 
 /// What may be asked for by name, the heading, and what measures it.
-const TABLES: [(&str, &str, Rows); 2] =
-    [("one", "one packet", one::rows), ("flood", "a flood over a veth, one processor", flood::rows)];
+const TABLES: [(&str, &str, Rows); 3] = [
+    ("one", "one packet", one::rows),
+    ("flood", "a flood over a veth, one processor", flood::rows),
+    ("reload", "reload with an allow-list of 100 000 networks", reload::rows),
+];
 
 fn main() -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());

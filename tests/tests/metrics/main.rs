@@ -2,6 +2,7 @@
 
 mod counts;
 mod crowd;
+mod evictions;
 mod prometheus;
 mod reload;
 mod traffic;
