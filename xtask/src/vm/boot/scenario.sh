@@ -64,6 +64,8 @@ if [ "$phase" = 1 ]; then
     [ "$user" = ollama-guard ] || fail "the daemon runs as $user"
     useradd member && usermod -aG ollama-guard member && useradd stranger
     setpriv --reuid member --regid member --init-groups ollama-guard status --quiet || fail "a member of the group may not ask"
+    setpriv --reuid member --regid member --init-groups timeout 60 ollama-guard events --json 2>&1 | head -1 >/tmp/event
+    grep -q '10\.77\.0\.1\|fd77::1' /tmp/event || fail "a member's events: $(cat /tmp/event)"
     setpriv --reuid stranger --regid stranger --init-groups ollama-guard status 2>/tmp/refusal && fail "a stranger may ask"
     grep -q 'usermod -aG ollama-guard' /tmp/refusal || fail "a stranger is told: $(cat /tmp/refusal)"
     exec 3<>/dev/tcp/127.0.0.1/19434 && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 && cat <&3 >/tmp/metrics
