@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::unistd::Group;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -18,13 +17,12 @@ use tokio::sync::broadcast::{self, Receiver};
 use tokio::time::sleep;
 
 use super::event::{Line, Loser, Missed};
+use crate::account;
 
 /// Lines a reader may be behind.
 const BACKLOG: usize = 2048;
 /// Readers at a time.
 const READERS: usize = 64;
-/// Whose members may read without being root.
-const GROUP: &str = "ollama-guard";
 
 /// Why nobody can read events.
 #[derive(Debug, Error)]
@@ -76,10 +74,8 @@ impl Server {
             }
             let listener = UnixListener::bind(path)?;
             fs::set_permissions(path, Permissions::from_mode(0o660))?;
-            if let Ok(Some(group)) = Group::from_name(GROUP) {
-                // Not ours to give, if we are neither root nor a member.
-                let _ = chown(path, None, Some(group.gid.as_raw()));
-            }
+            // Not ours to give, if we are neither root nor a member.
+            let _ = account::group().map(|group| chown(path, None, Some(group)));
             Ok(listener)
         };
         let listener = open().map_err(|source| ServerError { path: path.to_owned(), source })?;
