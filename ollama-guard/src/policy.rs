@@ -48,6 +48,9 @@ pub struct Policy {
     pub sources: SourceLimits,
     /// Where `/metrics` listens; `None` switches it off.
     pub metrics: Option<Listen>,
+    /// Encryption and passwords of `/metrics`: a file in the format of Prometheus' exporter-toolkit.
+    #[serde(default)]
+    pub web_config: Option<PathBuf>,
     /// Where pins and the control socket live.
     pub paths: Paths,
 }
@@ -79,6 +82,7 @@ impl Policy {
             attach: self.attach.clone(),
             sources: self.sources,
             metrics: self.metrics.clone(),
+            web_config: self.web_config.clone(),
             paths: self.paths.clone(),
         }
     }

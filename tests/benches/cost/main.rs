@@ -8,6 +8,7 @@ mod bpf;
 mod flood;
 mod frames;
 mod measure;
+mod metrics;
 mod one;
 mod reload;
 mod table;
@@ -20,10 +21,11 @@ use tests::{require, requires};
 type Rows = fn() -> Result<Vec<table::Row>>;
 
 /// What may be asked for by name, the heading, and what measures it.
-const TABLES: [(&str, &str, Rows); 3] = [
+const TABLES: [(&str, &str, Rows); 4] = [
     ("one", "one packet", one::rows),
     ("flood", "a flood over a veth, one processor", flood::rows),
     ("reload", "reload with an allow-list of 100 000 networks", reload::rows),
+    ("metrics", "reading the counters", metrics::rows),
 ];
 
 fn main() -> Result<()> {

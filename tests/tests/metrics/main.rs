@@ -6,6 +6,7 @@ mod evictions;
 mod prometheus;
 mod reload;
 mod traffic;
+mod web;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
