@@ -131,7 +131,8 @@ dpkg --purge ollama-guard >/tmp/purge 2>&1 || fail "purge: $(cat /tmp/purge)"
 getent passwd ollama-guard && fail "purge left the user"
 say "removing and purging: neither files nor the user are left"
 
-# The other package, on a machine where the neighbour has just been.
+# The other package, on a machine where the neighbour has just been. It lies elsewhere, so the shell must forget.
+hash -r
 /archive/install.sh >/tmp/install 2>&1 || fail "install.sh: $(cat /tmp/install)"
 grep -q 'enforcing ollama' /tmp/install || fail "install.sh says: $(cat /tmp/install)"
 eventually ollama-guard status --quiet
