@@ -26,6 +26,8 @@ pub struct Reconciler {
     policy: Policy,
     services: ServiceTable,
     since: u64,
+    /// What the seatbelt had caught when the wall last changed.
+    caught_before: BTreeMap<String, u64>,
     /// Repairs of the table by earlier runs.
     repairs_before: u64,
     /// `None` where there is no BPF and the configuration asks for none.
@@ -92,12 +94,14 @@ impl Reconciler {
         let earlier = earlier.flatten();
         let (services, _) = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default().update(&policy);
         let proxies = Watch::resume(&policy, earlier.as_ref().map_or(&[], |state| &state.derived));
+        let caught_before = earlier.as_ref().map(|state| state.caught_before.clone()).unwrap_or_default();
         let (since, repairs_before) = earlier.map_or_else(|| (now(), 0), |state| (state.since, state.repairs));
         let (seatbelt, refusals, lowered) = Default::default();
         Ok(Self {
             policy,
             services,
             since,
+            caught_before,
             repairs_before,
             wall,
             seatbelt,
@@ -178,6 +182,9 @@ impl Reconciler {
             }
         }
         self.told = outcome.words;
+        if outcome.changed > 0 {
+            self.caught_before = self.seatbelt.caught();
+        }
         let state = State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: self.since,
@@ -187,6 +194,7 @@ impl Reconciler {
             programs: outcome.programs.iter().map(|key| key.as_str().to_owned()).collect(),
             hook_reasons: outcome.reasons,
             derived: host.derived.to_vec(),
+            caught_before: self.caught_before.clone(),
             repairs: self.repairs_before + self.seatbelt.repairs(),
         };
         if self.written.as_ref() != Some(&state) {

@@ -31,7 +31,7 @@ struct Neighbour {
     ns: Arc<Netns>,
     sent: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<()>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Neighbour {
@@ -63,7 +63,7 @@ impl Drop for Neighbour {
     }
 }
 
-fn hammer(ns: &Netns, frames: &[Vec<u8>], sent: &AtomicU64, stop: &AtomicBool) -> Result<()> {
+fn hammer(ns: &Netns, frames: &[Vec<u8>], sent: &AtomicU64, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         // This thread is in the namespace.
         if if_nametoindex("p0").is_err() {
@@ -75,7 +75,6 @@ fn hammer(ns: &Netns, frames: &[Vec<u8>], sent: &AtomicU64, stop: &AtomicBool) -
             sent.fetch_add(1, Ordering::Relaxed);
         }
     }
-    Ok(())
 }
 
 /// The frame of an IPv4 packet with the checksum of its header (RFC 1071), which Linux looks at.
