@@ -26,6 +26,8 @@ pub struct Reconciler {
     policy: Policy,
     services: ServiceTable,
     since: u64,
+    /// What the seatbelt had caught when the wall last changed.
+    caught_before: BTreeMap<String, u64>,
     /// Repairs of the table by earlier runs.
     repairs_before: u64,
     /// Sources removed by earlier runs.
@@ -94,6 +96,7 @@ impl Reconciler {
         let earlier = earlier.flatten();
         let (services, _) = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default().update(&policy);
         let proxies = Watch::resume(&policy, earlier.as_ref().map_or(&[], |state| &state.derived));
+        let caught_before = earlier.as_ref().map(|state| state.caught_before.clone()).unwrap_or_default();
         let (since, repairs_before, forgotten_before) =
             earlier.map_or_else(|| (now(), 0, 0), |state| (state.since, state.repairs, state.forgotten));
         let (seatbelt, refusals, lowered) = Default::default();
@@ -101,6 +104,7 @@ impl Reconciler {
             policy,
             services,
             since,
+            caught_before,
             repairs_before,
             forgotten_before,
             wall,
@@ -187,6 +191,9 @@ impl Reconciler {
             }
         }
         self.told = outcome.words;
+        if outcome.changed > 0 {
+            self.caught_before = self.seatbelt.caught();
+        }
         let state = State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: self.since,
@@ -196,6 +203,7 @@ impl Reconciler {
             programs: outcome.programs.iter().map(|key| key.as_str().to_owned()).collect(),
             hook_reasons: outcome.reasons,
             derived: host.derived.to_vec(),
+            caught_before: self.caught_before.clone(),
             repairs: self.repairs_before + self.seatbelt.repairs(),
             forgotten: self.forgotten_before + wall.forgotten(),
         };

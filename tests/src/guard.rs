@@ -36,6 +36,8 @@ pub struct Guard<'a> {
     ns: &'a Netns,
     folder: TempDir,
     pins: PathBuf,
+    /// A program and its arguments that starts the guard in its own way.
+    wrapper: Vec<String>,
     process: Option<Process>,
 }
 
@@ -52,9 +54,21 @@ impl<'a> Guard<'a> {
     pub fn prepare(ns: &'a Netns, policy: &str) -> Result<Self> {
         let folder = leftovers::folder()?;
         let pins = PathBuf::from(BPFFS).join(leftovers::unique_name("pins"));
-        let guard = Self { ns, folder, pins, process: None };
+        let guard = Self { ns, folder, pins, wrapper: Vec::new(), process: None };
         guard.configure(policy)?;
         Ok(guard)
+    }
+
+    /// Starts the program, and every command of it, by another one that is given its command line.
+    pub fn wrap(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// A command line of the program: what to start, and its arguments.
+    fn command_line(&self, arguments: &[&str]) -> Result<Vec<String>> {
+        let binary = binary();
+        let own = [utf8(&binary)?].into_iter().chain(arguments.iter().copied()).map(str::to_owned);
+        Ok(self.wrapper.iter().cloned().chain(own).collect())
     }
 
     /// Replaces its configuration file; a running guard does not notice before [`Self::reload`].
@@ -76,9 +90,10 @@ impl<'a> Guard<'a> {
 
     /// Starts the daemon (again), with whatever an earlier one left, and does not wait.
     pub fn run(&mut self) -> Result<()> {
-        let (binary, config) = (binary(), self.config());
-        let arguments = ["run", "--config", utf8(&config)?];
-        self.process = Some(self.ns.spawn(utf8(&binary)?, &arguments)?);
+        let config = self.config();
+        let line = self.command_line(&["run", "--config", utf8(&config)?])?;
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        self.process = Some(self.ns.spawn(line[0], &line[1..])?);
         Ok(())
     }
 
@@ -140,9 +155,10 @@ impl<'a> Guard<'a> {
 
     /// Runs a command of the program with this guard's configuration, to its end.
     pub fn command(&self, arguments: &[&str]) -> Result<Output> {
-        let (binary, config) = (binary(), self.config());
-        let arguments = [arguments, &["--config", utf8(&config)?]].concat();
-        self.ns.output(utf8(&binary)?, &arguments)
+        let config = self.config();
+        let line = self.command_line(&[arguments, &["--config", utf8(&config)?]].concat())?;
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        self.ns.output(line[0], &line[1..])
     }
 
     /// `status --json`, whatever its exit code.

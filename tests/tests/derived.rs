@@ -72,6 +72,9 @@ fn a_new_container_is_closed_from_its_first_moment() -> Result<()> {
         docker.command(&["rm", "-f", &name])?;
         ensure!(hammer.opened() == 0, "{} connections to {port}\n{}", hammer.opened(), guard.log());
     }
+    // What nftables dropped before the programs knew of a port found no way around them.
+    let status = guard.status()?;
+    ensure!(!status["problems"].to_string().contains("nftables caught"), "{status:#}");
     Ok(())
 }
 

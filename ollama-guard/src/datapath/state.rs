@@ -34,6 +34,9 @@ pub struct State {
     /// Ports that lead to a guarded one, found on this host.
     #[serde(default)]
     pub derived: Vec<DerivedPort>,
+    /// What nftables had caught, by interface, when the programs last changed: it was there before they were.
+    #[serde(default)]
+    pub caught_before: BTreeMap<String, u64>,
     /// How often the nftables table was repaired.
     pub repairs: u64,
     /// Sources removed with their interfaces.

@@ -1,12 +1,13 @@
 //! One pass over the seatbelt: the table as the plan has it, whatever happened to it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::Host;
 use crate::policy::Policy;
-use crate::seatbelt::ruleset::{Derived, Ruleset, Surroundings, lower};
+use crate::seatbelt::ruleset::{Derived, Hook, Ruleset, Surroundings, lower};
 use crate::seatbelt::{Repair, Seatbelt, SeatbeltError, TABLE};
 
 /// The table's keeper and what it last put there.
@@ -119,6 +120,12 @@ impl Keeper {
                 Outcome { failed: true, retry: Some(retry), ..Outcome::default() }
             }
         })
+    }
+
+    /// Packets dropped before routing up to now, by interface; none if that cannot be read.
+    pub(super) fn caught(&mut self) -> BTreeMap<String, u64> {
+        let dropped = self.seatbelt.as_mut().and_then(|seatbelt| seatbelt.dropped_on(Hook::Prerouting).ok());
+        dropped.into_iter().flatten().map(|(interface, count)| (interface, count.packets)).collect()
     }
 
     /// Takes the table away.

@@ -2,6 +2,7 @@
 
 mod backoff;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use nftnl::nftnl_sys::libc;
@@ -9,8 +10,8 @@ use nftnl::nftnl_sys::libc;
 use self::backoff::Backoff;
 use super::batch::{Plan, TABLE_STEP};
 use super::error::SeatbeltError;
-use super::readback::{self, Held, Known};
-use super::ruleset::Ruleset;
+use super::readback::{self, Count, Held, Known};
+use super::ruleset::{Hook, Ruleset};
 use super::status::{self, SeatbeltStatus};
 use super::transport::Transport;
 
@@ -118,6 +119,11 @@ impl Seatbelt {
     pub fn status(&mut self) -> Result<SeatbeltStatus, SeatbeltError> {
         let empty = Ruleset { sets: Vec::new(), counters: Vec::new(), chains: Vec::new() };
         status::read(&mut self.transport, &self.table, self.wanted.as_ref().unwrap_or(&empty))
+    }
+
+    /// What a hook dropped up to now, by interface.
+    pub fn dropped_on(&mut self, hook: Hook) -> Result<BTreeMap<String, Count>, SeatbeltError> {
+        readback::read_counted(&mut self.transport, &self.table, &hook.counted_set(false))
     }
 
     /// Repairs since the start.

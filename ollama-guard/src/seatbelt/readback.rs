@@ -144,18 +144,31 @@ impl Held {
 
     /// The elements of a dynamic set: interface names and what was counted on them.
     pub(super) fn counted(&self, set: &str) -> BTreeMap<String, Count> {
-        let elements = self.elements.get(set).into_iter().flatten();
-        elements
-            .filter_map(|element| {
-                let key = element.bytes(sys::NFTNL_SET_ELEM_KEY)?;
-                let name = key.split(|byte| *byte == 0).next()?;
-                let counter = element.inside.first()?;
-                let count = Count {
-                    packets: counter.u64(sys::NFTNL_EXPR_CTR_PACKETS)?,
-                    bytes: counter.u64(sys::NFTNL_EXPR_CTR_BYTES)?,
-                };
-                Some((String::from_utf8_lossy(name).into_owned(), count))
-            })
-            .collect()
+        counts(self.elements.get(set).into_iter().flatten())
     }
+}
+
+/// One dynamic set and nothing else.
+pub(super) fn read_counted(
+    transport: &mut Transport,
+    table: &str,
+    set: &str,
+) -> Result<BTreeMap<String, Count>, SeatbeltError> {
+    let about = encode::by_name(Kind::Element, table, set);
+    let lists = transport.dump(libc::NFT_MSG_GETSETELEM, Kind::Element, &about)?;
+    Ok(counts(lists.iter().flatten().flat_map(|list| &list.inside)))
+}
+
+fn counts<'a>(elements: impl Iterator<Item = &'a Object>) -> BTreeMap<String, Count> {
+    let count = |element: &Object| {
+        let key = element.bytes(sys::NFTNL_SET_ELEM_KEY)?;
+        let name = key.split(|byte| *byte == 0).next()?;
+        let counter = element.inside.first()?;
+        let count = Count {
+            packets: counter.u64(sys::NFTNL_EXPR_CTR_PACKETS)?,
+            bytes: counter.u64(sys::NFTNL_EXPR_CTR_BYTES)?,
+        };
+        Some((String::from_utf8_lossy(name).into_owned(), count))
+    };
+    elements.filter_map(count).collect()
 }

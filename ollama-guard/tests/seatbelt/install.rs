@@ -109,6 +109,7 @@ fn an_orphan_is_adopted_verified_and_rewritten() {
             second.apply(&ruleset).unwrap();
             assert_eq!(second.status().unwrap().condition, Condition::Intact, "{what}");
             assert_eq!(second.repair().unwrap(), Repair::Intact);
+            abandon(second);
         }
     });
 }

@@ -199,6 +199,35 @@ fn a_port_remapped_after_prerouting_is_closed_too() {
     }
 }
 
+/// By rules without connection tracking, at the priority of iptables' table mangle: before ours, or it would not be seen.
+#[test]
+fn a_port_rewritten_in_input_or_forward_is_closed_too() {
+    let world = World::new();
+    let rules = "table inet other {
+            chain input { type filter hook input priority mangle; tcp dport 8082 tcp dport set 11434; }
+            chain output { type filter hook output priority 300; oifname eth0 tcp sport 11434 tcp sport set 8082; }
+            chain forward { type filter hook forward priority mangle; tcp dport 8083 tcp dport set 11434; }
+            chain back {
+                type filter hook postrouting priority 300;
+                ip saddr 10.0.3.2 tcp sport 11434 tcp sport set 8083;
+            }
+        }";
+    world.host.nft(rules).unwrap();
+    let rewritten = ["10.0.1.1:8082", "[fd00:1::1]:8082", "10.0.3.2:8083"];
+    for to in rewritten {
+        open(&world.stranger, to);
+    }
+    let mut seatbelt = world.guard(&support::policy());
+    for to in rewritten {
+        closed(&world.stranger, to);
+    }
+    let status = seatbelt.status().unwrap();
+    assert_eq!(status.dropped_by_chain["prerouting"].packets, 0, "{status:?}");
+    for chain in ["input", "forward"] {
+        assert!(status.dropped_by_interface[chain]["eth0"].packets > 0, "{chain}: {status:?}");
+    }
+}
+
 #[test]
 fn forwarded_pass_lets_this_host_route_but_not_to_its_containers() {
     let world = World::new();

@@ -1,6 +1,7 @@
 //! The nftables layer as the kernel has it, and what its counters tell about the other layer.
 
 use super::interfaces::Seen;
+use crate::links::Kind;
 use crate::observe::snapshot::{Attachment, Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
 use crate::reconcile::{Host, ruleset};
 use crate::seatbelt::{Condition, SeatbeltStatus, TABLE, read_status};
@@ -14,7 +15,7 @@ pub(super) fn collect(snapshot: &mut Snapshot, seen: &Seen<'_>) {
         Ok(status) => {
             let chains = status.dropped_by_chain.iter();
             snapshot.seatbelt.dropped = chains.map(|(chain, count)| ((*chain).to_owned(), count.packets)).collect();
-            snapshot.problems.extend(bypasses(snapshot, &status));
+            snapshot.problems.extend(bypasses(snapshot, seen, &status));
             snapshot.problems.extend(remapped(&status));
             snapshot.seatbelt.state = state(status, seen.state.allow_elided);
         }
@@ -34,24 +35,40 @@ fn state(status: SeatbeltStatus, elided: bool) -> SeatbeltState {
     }
 }
 
-/// What prerouting drops on an interface with a program should have been dropped there.
-fn bypasses(snapshot: &Snapshot, status: &SeatbeltStatus) -> Vec<Problem> {
+/// What prerouting drops on an interface with a program should have been dropped there, if the program was there.
+fn bypasses(snapshot: &Snapshot, seen: &Seen<'_>, status: &SeatbeltStatus) -> Vec<Problem> {
     let Some(dropped) = status.dropped_by_interface.get("prerouting") else { return Vec::new() };
+    let bridges_first = frames_inside_bridges_meet_it_first();
+    let is_first = |name: &str| {
+        let is_bridge = |link: &crate::links::Link| link.name.as_str() == name && link.kind == Kind::Bridge;
+        bridges_first && seen.links.iter().any(is_bridge)
+    };
     let attached =
         snapshot.interfaces.iter().filter(|interface| matches!(interface.attachment, Attachment::Attached { .. }));
-    let caught = attached.filter_map(|interface| Some((interface, dropped.get(&interface.name)?.packets)));
+    let caught = attached.filter(|interface| !is_first(&interface.name)).filter_map(|interface| {
+        let before = seen.state.caught_before.get(&interface.name).copied().unwrap_or(0);
+        Some((interface, dropped.get(&interface.name)?.packets.saturating_sub(before)))
+    });
     caught
         .filter(|(_, packets)| *packets > 0)
         .map(|(interface, packets)| Problem {
             severity: Severity::Warning,
             subject: interface.name.clone(),
             problem: format!(
-                "nftables caught {packets} packets that the eBPF program there should have dropped: they came before it \
-                 was attached, or found a way around it"
+                "nftables caught {packets} packets that the eBPF program there should have dropped: they found a way \
+                 around it"
             ),
             next_step: "if the number keeps growing, please report it with the output of `nft list ruleset`".to_owned(),
         })
         .collect()
+}
+
+/// With `br_netfilter` a frame passes nftables in the bridge, before traffic control sees it on the bridge device.
+fn frames_inside_bridges_meet_it_first() -> bool {
+    let is_on = |key: &str| {
+        std::fs::read_to_string(format!("/proc/sys/net/bridge/bridge-nf-call-{key}")).is_ok_and(|on| on.trim() == "1")
+    };
+    is_on("iptables") || is_on("ip6tables")
 }
 
 /// What input and forward drop had another port when it arrived.
