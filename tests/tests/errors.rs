@@ -134,9 +134,11 @@ fn a_first_start_that_was_cut_short_is_no_error() -> Result<()> {
     let world = World::new()?;
     let _internet = world.internet()?;
     let (mut guard, _run) = prepared(&world.guard)?;
-    for directory in ["", "v1", "v1/maps", "v1/programs", "v1/links"] {
-        fs::create_dir(guard.pins().join(directory))?;
-        fs::set_permissions(guard.pins().join(directory), fs::Permissions::from_mode(0o700))?;
+    let version = format!("v{}", ollama_guard_common::abi::ABI_VERSION);
+    let below = ["maps", "programs", "links"].map(|name| format!("{version}/{name}"));
+    for directory in [&[String::new(), version][..], &below].concat() {
+        fs::create_dir(guard.pins().join(&directory))?;
+        fs::set_permissions(guard.pins().join(&directory), fs::Permissions::from_mode(0o700))?;
     }
     said(&guard.command(&["status", "--quiet"])?, 3, &[])?;
     said(&guard.command(&["sources"])?, 0, &[])?;
