@@ -101,6 +101,9 @@ fn apply(reconciler: &mut Reconciler, reload: &dyn Fn() -> Result<Policy, Config
 fn announce(policy: &Policy, pass: &Pass) {
     let what = services(&policy.services);
     match policy.mode {
+        _ if !policy.layers.wall && !policy.layers.seatbelt => {
+            warn!("NOTHING IS GUARDED: wall = false and seatbelt = false; set one of them to true, then reload");
+        }
         Mode::Enforce => info!("enforcing {what} {}", reach(policy, pass)),
         Mode::Observe => warn!("OBSERVING {what} {}: nothing is dropped", reach(policy, pass)),
     }
