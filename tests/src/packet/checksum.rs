@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn what_is_sealed_sums_up_to_zero() {
-        for packet in [Packet::v4(11434), Packet::v4(11434).with_v4(|header| header.options = 3), Packet::v4(53).udp()] {
+        for packet in [Packet::v4(11434), Packet::v4(11434).with_v4(|header| header.options = 3), Packet::v4(53).udp()]
+        {
             let ip = packet.ip();
             assert_eq!(over([&ip[..packet.network.size()]]), 0);
             let length = u32::try_from(ip.len() - packet.network.size()).unwrap().to_be_bytes();

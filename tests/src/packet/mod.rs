@@ -92,7 +92,9 @@ impl Packet {
     /// The same over UDP.
     #[must_use]
     pub fn udp(mut self) -> Self {
-        self.transport = Transport::udp(self.transport.port().unwrap_or(0));
+        if let Transport::Tcp { source, destination, .. } = self.transport {
+            self.transport = Transport::Udp { source, destination };
+        }
         self.payload = 8;
         self
     }

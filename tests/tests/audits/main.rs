@@ -6,9 +6,14 @@
 
 mod harness;
 
+mod addresses;
+mod broadcast;
 mod fragments;
+mod loopback;
+mod mapped;
 mod scans;
 mod segment_routing;
+mod spoofed;
 mod syn;
 mod truncated;
 mod v4_options;

@@ -35,7 +35,8 @@ fn claims_v6(aim: Aim, length: u16) -> Vec<Vec<u8>> {
 
 fn truncated(layers: Layers) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
-    let refused = |name, frames| Variant::new(name, frames).refused_by_the_kernel("ip_rcv_core, ip6_rcv_core, tcp_v4_rcv");
+    let refused =
+        |name, frames| Variant::new(name, frames).refused_by_the_kernel("ip_rcv_core, ip6_rcv_core, tcp_v4_rcv");
     Frames::new(vec![
         refused("no IP header", |aim| cut(aim, 0)),
         refused("half an IP header", |aim| cut(aim, 10)),

@@ -50,8 +50,7 @@ fn v6_extensions(layers: Layers) -> Result<()> {
         Variant::new("destination options", |aim| behind(aim, &[OPTIONS])),
         Variant::new("long destination options", long),
         Variant::new("routing type 0", |aim| routed(aim, 0)),
-        Variant::new("routing type 2", |aim| routed(aim, 2))
-            .refused_by_some_kernels("those with Mobile IPv6"),
+        Variant::new("routing type 2", |aim| routed(aim, 2)).refused_by_some_kernels("those with Mobile IPv6"),
         Variant::new("segment routing", |aim| routed(aim, 4)),
         Variant::new("atomic fragment", |aim| behind(aim, &[ATOMIC])),
         Variant::new("authentication", |aim| behind(aim, &[Extension::Authentication(3)]))
