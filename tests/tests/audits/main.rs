@@ -7,15 +7,26 @@
 mod harness;
 
 mod addresses;
+mod bridge;
 mod broadcast;
+mod established;
+mod fast_open;
+mod foreign_program;
 mod fragments;
 mod loopback;
+mod macvlan;
 mod mapped;
+mod planted;
+mod reused_index;
 mod scans;
 mod segment_routing;
+mod source_port;
 mod spoofed;
 mod syn;
+mod tproxy;
+mod translation;
 mod truncated;
+mod tunnels;
 mod v4_options;
 mod v6_extensions;
 mod vlan;

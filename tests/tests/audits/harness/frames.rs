@@ -29,6 +29,8 @@ pub(crate) enum Fate {
     Delivered,
     /// TCP answers: with a handshake or a reset.
     Answered,
+    /// The program that listens has accepted a connection.
+    Accepted,
 }
 
 /// One form of an attack.
@@ -44,6 +46,11 @@ impl Variant {
     /// Which an unguarded host answers, until one of the other methods says otherwise.
     pub(crate) fn new(name: &'static str, frames: fn(Aim) -> Vec<Vec<u8>>) -> Self {
         Self { name, frames, unguarded: Some(Fate::Answered), hides: false }
+    }
+
+    /// The program gets a connection by it, without any handshake.
+    pub(crate) fn accepted(self) -> Self {
+        Self { unguarded: Some(Fate::Accepted), ..self }
     }
 
     /// TCP takes it and says nothing, as the protocol wants it; so the port is seen to be open.
@@ -164,6 +171,14 @@ impl Ear {
             Self::Udp(echo) => &echo.witness,
         }
     }
+
+    /// The source ports of the connections that the program has accepted.
+    fn accepted(&self) -> Vec<u16> {
+        match self {
+            Self::Tcp(listener) => listener.accepted().iter().map(|connection| connection.from.port()).collect(),
+            Self::Udp(_) => Vec::new(),
+        }
+    }
 }
 
 /// A host with an untrusted and a trusted side, and something that listens on both ports.
@@ -214,10 +229,11 @@ impl<'a> Scene<'a> {
         }
         self.let_arrive(&wire, side, mark + PASS - 1)?;
 
-        let arrived = self.ears[&port].witness();
+        let ear = &self.ears[&port];
         let observe = || {
-            let (arrived, answered) = (arrived.seen(), answers.seen());
+            let (accepted, arrived, answered) = (ear.accepted(), ear.witness().seen(), answers.seen());
             let fate = |mark: u16| match () {
+                () if accepted.contains(&mark) => Fate::Accepted,
                 () if answered.iter().any(|packet| packet.ports[1] == mark) => Fate::Answered,
                 () if arrived.iter().any(|packet| packet.ports[0] == mark) => Fate::Delivered,
                 () => Fate::Lost,

@@ -7,7 +7,7 @@ use tests::layers::Layers;
 use tests::listener::Listener;
 use tests::netns::Netns;
 
-use super::{TRUSTED, guard};
+use super::{OTHER, PORT, TRUSTED, guard};
 
 /// An audit of connections.
 pub(crate) struct Streams<'a> {
@@ -28,10 +28,14 @@ pub(crate) struct Streams<'a> {
 impl<'a> Streams<'a> {
     /// Runs it in one arrangement of layers; returns the guard, which goes on.
     pub(crate) fn run(&self, layers: Layers) -> Result<Guard<'a>> {
+        let _other = (self.port == PORT).then(|| Listener::http(self.host, OTHER)).transpose()?;
         answers(self.port, &self.strangers).context("an unguarded host")?;
         answers(self.port, &self.friends).context("an unguarded host")?;
         let guard = guard(self.host, layers, TRUSTED)?;
         self.holds(layers)?;
+        if self.port == PORT {
+            answers(OTHER, &self.strangers).context("another port")?;
+        }
         Ok(guard)
     }
 
