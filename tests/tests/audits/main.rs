@@ -2,7 +2,8 @@
 //! kernel itself refuses it), that each layer alone and both together hold, and that what resembles the attack and is
 //! legitimate still passes: on another port, and from a trusted interface.
 //!
-//! `OLLAMA_GUARD_DISARM=1` switches both layers off in every arrangement: each audit must then fail.
+//! `OLLAMA_GUARD_DISARM=1` switches both layers off in every arrangement: each audit must then fail, except `mapped` and
+//! `truncated`, where the kernel itself refuses everything, and what shows that a layer cannot know.
 
 mod harness;
 

@@ -1,7 +1,7 @@
 //! Attacks that are packets, written byte by byte: which of them reach TCP or UDP on the port, and which are answered.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -9,6 +9,7 @@ use tests::frames::Wire;
 use tests::layers::Layers;
 use tests::listener::{Listener, UdpEcho};
 use tests::packet::{Network, Packet, V4, V6};
+use tests::probe;
 use tests::topology::{Addresses, Side, World};
 use tests::wait;
 use tests::witness::Witness;
@@ -250,13 +251,32 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// Waits until a packet to the other port, sent last, has arrived: so has everything before it.
+    /// Waits until a packet to the other port, sent last, has arrived, and so has everything before it; then until the
+    /// witness has read it all, which it has when it has seen what the host sends to itself.
     fn let_arrive(&self, wire: &Wire, side: &Side, mark: u16) -> Result<()> {
         let last = Aim { from: side.own, to: side.guard, port: OTHER, mark }.v4();
         let last = if self.audit.udp { last.udp() } else { last };
         wire.send(&last.bytes())?;
-        wait::until("the last packet to arrive", Duration::from_secs(5), || {
-            self.ears[&OTHER].witness().seen().iter().any(|packet| packet.ports[0] == mark)
-        })
+        let seen = |port, mark| {
+            wait::until("the last packet to arrive", Duration::from_secs(5), || {
+                self.ears[&port].witness().seen().iter().any(|packet| packet.ports[0] == mark)
+            })
+        };
+        seen(OTHER, mark)?;
+        for (port, address) in [(PORT, "127.0.0.1"), (PORT, "::1"), (OTHER, "127.0.0.1"), (OTHER, "::1")] {
+            seen(port, self.knock(address.parse()?, port)?)?;
+        }
+        Ok(())
+    }
+
+    /// Sends something over loopback; returns the source port.
+    fn knock(&self, address: IpAddr, port: u16) -> Result<u16> {
+        let ns = &self.world.guard;
+        if !self.audit.udp {
+            return Ok(probe::connect(ns, address, port)?.local_addr()?.port());
+        }
+        let socket = ns.enter(|| UdpSocket::bind((if address.is_ipv4() { "0.0.0.0" } else { "::" }, 0)))??;
+        socket.send_to(b"last", (address, port))?;
+        Ok(socket.local_addr()?.port())
     }
 }
