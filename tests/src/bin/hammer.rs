@@ -1,33 +1,64 @@
-//! Runs the classifier against etherparse on generated frames for a time, and says how many there were.
+//! Checks generated frames for a time, without a coverage to follow, and says how many there were.
 //!
-//! `hammer SECONDS [SEED]`
+//! `hammer classifier|kernel SECONDS [SEED]`: against etherparse, or against the loaded kernel programs (as root).
 
-use std::time::{Duration, Instant};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
-use tests::fuzz::{classifier, generate};
+use anyhow::{Context, Result, anyhow, bail};
+use ollama_guard::class::Class;
+use tests::fuzz::generate::{self, Addresses, Random};
+use tests::fuzz::{classifier, kernel};
+use tests::stand::{NETWORK, Stand};
 
+const USAGE: &str = "usage: hammer classifier|kernel SECONDS [SEED]";
 /// How many frames between two looks at the clock.
-const ROUND: u64 = 1 << 20;
+const ROUND: u64 = 1 << 12;
 
 fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let seconds: u64 = arguments.next().context("usage: hammer SECONDS [SEED]")?.parse()?;
-    let now = || std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs());
-    let seed = arguments.next().map_or_else(|| Ok(now()), |seed| seed.parse())?;
-    let mut random = generate::Random::new(seed);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [target, seconds, seed @ ..] = arguments.as_slice() else { bail!(USAGE) };
+    let time = Duration::from_secs(seconds.parse().context(USAGE)?);
+    let seed = match seed {
+        [] => UNIX_EPOCH.elapsed()?.as_secs(),
+        [seed, ..] => seed.parse().context(USAGE)?,
+    };
+    match target.as_str() {
+        "classifier" => hammer(target, time, seed, &Addresses::default(), |frame| {
+            catch_unwind(AssertUnwindSafe(|| classifier::check(frame))).map_err(|_| anyhow!("see above"))
+        }),
+        "kernel" => {
+            [Class::Guarded, Class::Container, Class::Trusted].into_iter().zip(seed..).try_for_each(|(class, seed)| {
+                Stand::run(|stand| {
+                    let mut loaded = stand.load(kernel::POLICY, class)?;
+                    let what = format!("kernel, {class} interface");
+                    hammer(&what, time / 3, seed, &Addresses::of(&NETWORK), |frame| kernel::check(&mut loaded, frame))
+                })
+            })
+        }
+        _ => bail!(USAGE),
+    }
+}
+
+fn hammer(
+    what: &str,
+    time: Duration,
+    seed: u64,
+    addresses: &Addresses,
+    mut check: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut random = Random::new(seed);
     let (start, mut frames, mut frame) = (Instant::now(), 0_u64, Vec::new());
-    while start.elapsed() < Duration::from_secs(seconds) {
+    while start.elapsed() < time {
         for _ in 0..ROUND {
-            generate::frame(&mut random, &mut frame);
-            let outcome = std::panic::catch_unwind(|| classifier::check(&frame));
-            if outcome.is_err() {
+            generate::frame(&mut random, addresses, &mut frame);
+            check(&frame).with_context(|| {
                 let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
-                anyhow::bail!("seed {seed}, after {frames} frames: {hex}");
-            }
+                format!("seed {seed}, after {frames} frames: {hex}")
+            })?;
         }
         frames += ROUND;
     }
-    println!("seed {seed}: {frames} frames in {:?}, no disagreement", start.elapsed());
+    println!("{what}, seed {seed}: {frames} frames in {:?}, no disagreement", start.elapsed());
     Ok(())
 }

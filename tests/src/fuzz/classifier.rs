@@ -39,7 +39,10 @@ pub fn check(frame: &[u8]) {
             assert_eq!((*protocol, *port), (told_protocol, told_port), "another port");
         }
         (Found::Port { behind, headers, .. }, Traffic::Ip(_, Transport::Ambiguous(Ambiguity::Extension, _))) => {
-            assert!(*headers > MAX_EXTENSIONS || *behind > MAX_TRANSPORT_OFFSET, "ambiguous within the bounds: {found:?}");
+            assert!(
+                *headers > MAX_EXTENSIONS || *behind > MAX_TRANSPORT_OFFSET,
+                "ambiguous within the bounds: {found:?}"
+            );
         }
         (Found::Port { .. }, told) => panic!("etherparse reads {found:?}, the classifier says {told:?}"),
         (Found::Later, Traffic::Ip(_, Transport::Port(..))) => panic!("a later fragment has no port: {told:?}"),
@@ -50,7 +53,7 @@ pub fn check(frame: &[u8]) {
 /// etherparse takes at most three tags off, so the outer ones are taken off here; a VLAN's frame is nobody's.
 fn find(frame: &[u8]) -> Found {
     let mut rest = frame.get(12..).unwrap_or_default();
-    for _ in 0..=MAX_TAGS {
+    for _ in 0..MAX_TAGS {
         match rest {
             [0x81, 0x00, high, low, inner @ ..] | [0x88, 0xa8, high, low, inner @ ..] => {
                 if (high & 0x0f, *low) != (0, 0) {
@@ -63,7 +66,13 @@ fn find(frame: &[u8]) -> Found {
         }
     }
     let [high, low, packet @ ..] = rest else { return Found::Nothing };
-    let parsed = LaxSlicedPacket::from_ether_type(EtherType(u16::from_be_bytes([*high, *low])), packet);
+    let ethertype = EtherType(u16::from_be_bytes([*high, *low]));
+    // etherparse believes the version in the packet; Linux wants the EtherType's (ip_rcv_core, ip6_rcv_core).
+    match (ethertype, packet.first().map(|first| first >> 4)) {
+        (EtherType::IPV4, Some(4)) | (EtherType::IPV6, Some(6)) => {}
+        _ => return Found::Nothing,
+    }
+    let parsed = LaxSlicedPacket::from_ether_type(ethertype, packet);
     if !parsed.link_exts.is_empty() {
         return Found::Nothing; // More tags, or MACsec, which has a device of its own.
     }

@@ -1,5 +1,7 @@
 //! Frames at some million a second, most of them nearly right: for runs so long that no coverage is needed.
 
+use std::net::IpAddr;
+
 /// A fast random source (xorshift64*, Vigna 2016); any seed but 0.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
@@ -35,11 +37,39 @@ impl Random {
     }
 }
 
+/// What a frame's addresses are drawn from: by default documentation addresses (RFC 5737, RFC 3849).
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    v4: Vec<[u8; 4]>,
+    v6: Vec<[u8; 16]>,
+}
+
+impl Addresses {
+    /// These; what is no address is left out.
+    pub fn of(addresses: &[&str]) -> Self {
+        let parsed = || addresses.iter().filter_map(|address| address.parse().ok());
+        Self {
+            v4: parsed()
+                .filter_map(|ip: IpAddr| if let IpAddr::V4(ip) = ip { Some(ip.octets()) } else { None })
+                .collect(),
+            v6: parsed()
+                .filter_map(|ip: IpAddr| if let IpAddr::V6(ip) = ip { Some(ip.octets()) } else { None })
+                .collect(),
+        }
+    }
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        Self::of(&["203.0.113.9", "192.0.2.1", "2001:db8::9", "2001:db8::1"])
+    }
+}
+
 const NUMBERS: [u8; 12] = [6, 17, 0, 43, 44, 51, 60, 4, 41, 50, 58, 59];
 
 /// Fills `frame` with a frame: tags, an IP header with options or a chain of extension headers, fragments, ports, and
 /// in one of three something done to its bytes or its end. The buffer is used again, so that nothing is allocated.
-pub fn frame(random: &mut Random, frame: &mut Vec<u8>) {
+pub fn frame(random: &mut Random, addresses: &Addresses, frame: &mut Vec<u8>) {
     frame.clear();
     frame.extend([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);
     if random.one_in(6) {
@@ -50,12 +80,16 @@ pub fn frame(random: &mut Random, frame: &mut Vec<u8>) {
         }
     }
     let start = frame.len() + 2;
-    if random.one_in(2) { v4(random, frame) } else { v6(random, frame) }
+    if random.one_in(2) {
+        v4(random, &addresses.v4, frame)
+    } else {
+        v6(random, &addresses.v6, frame)
+    }
     length_field(random, frame, start);
     match random.below(9) {
         0 => frame.truncate(random.below(frame.len() + 1)),
         1 => change(random, frame, 12, 1),
-        2 => change(random, frame, start.min(frame.len() - 1), 3),
+        2 => change(random, frame, start, 3),
         _ => {}
     }
 }
@@ -68,22 +102,23 @@ fn change(random: &mut Random, frame: &mut [u8], from: usize, count: usize) {
     }
 }
 
-fn v4(random: &mut Random, frame: &mut Vec<u8>) {
+fn v4(random: &mut Random, addresses: &[[u8; 4]], frame: &mut Vec<u8>) {
     let words = if random.one_in(3) { random.below(11) } else { 0 };
     let header = u8::try_from(0x45 + words).unwrap_or(0x45);
     let fragment = random.pick(&[[0x40, 0], [0, 0], [0x20, 0], [0, 1], [0x20, 3], [0x1f, 0xff]]);
     let number = if random.one_in(5) { random.pick(&NUMBERS) } else { random.pick(&[6, 17]) };
     frame.extend([0x08, 0x00, header, 0, 0, 0, 0x12, 0x34, fragment[0], fragment[1], 64, number, 0, 0]);
-    frame.extend([203, 0, 113, 9, 192, 0, 2, 1]);
+    frame.extend(random.pick(addresses));
+    frame.extend(random.pick(addresses));
     frame.resize(frame.len() + 4 * words, 1);
     chain(random, frame, number);
 }
 
-fn v6(random: &mut Random, frame: &mut Vec<u8>) {
+fn v6(random: &mut Random, addresses: &[[u8; 16]], frame: &mut Vec<u8>) {
     let number = if random.one_in(2) { random.pick(&NUMBERS) } else { random.pick(&[6, 17]) };
     frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, number, 64]);
-    frame.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
-    frame.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    frame.extend(random.pick(addresses));
+    frame.extend(random.pick(addresses));
     chain(random, frame, number);
 }
 
@@ -113,7 +148,7 @@ fn chain(random: &mut Random, frame: &mut Vec<u8>, mut number: u8) {
         }
         number = next;
     }
-    let port = random.pick(&[11434_u16, 22, 11435, 0x0608, 0]).to_be_bytes();
+    let port = random.pick(&[11434_u16, 22, 11435, 5004, 0]).to_be_bytes();
     let source = random.next().to_le_bytes();
     frame.extend([source[0], source[1], port[0], port[1], 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0]);
 }

@@ -4,3 +4,4 @@
 pub mod classifier;
 pub mod config;
 pub mod generate;
+pub mod kernel;
