@@ -43,7 +43,7 @@ pub struct Process {
 /// For the fuzzer: a file of `/proc` with anything in it; a process writes its own title.
 #[cfg(fuzzing)]
 pub fn fuzz(bytes: &[u8]) {
-    for protocol in [crate::policy::Protocol::Tcp, crate::policy::Protocol::Udp] {
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
         format::listening(protocol, bytes);
     }
     let text = String::from_utf8_lossy(bytes);
