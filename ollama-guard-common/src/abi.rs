@@ -78,10 +78,8 @@ pub struct Rules {
     pub allows_v4: u8,
     /// 1: the IPv6 allow-list is not empty.
     pub allows_v6: u8,
-    /// 1: the kernel has `bpf_ktime_get_coarse_ns` (5.11).
-    pub coarse_clock: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 4],
     /// Random: makes the source gate's slots unpredictable to those who flood it.
     pub seed: u32,
     /// Guarded TCP ports: bit `port % 64` of word `port / 64`. A bitmap keeps the look-up of other ports in few
@@ -105,8 +103,7 @@ impl Rules {
         guards_udp: 0,
         allows_v4: 0,
         allows_v6: 0,
-        coarse_clock: 0,
-        reserved: [0; 3],
+        reserved: [0; 4],
         seed: 0,
         tcp: [0; PORT_WORDS],
         udp: [0; PORT_WORDS],
@@ -124,7 +121,11 @@ pub struct Counter {
     pub bytes: u64,
 }
 
-/// Everything counted on one interface by one CPU: the value of the map `interfaces`, key: the interface's index.
+/// Seats of the map `interfaces`; a power of two. An interface's own seat is its index modulo this: finding it costs no
+/// call. Where that is taken, the interface counts in the map `interfaces_unseated`, whose key is its index.
+pub const SEATS: u32 = 1 << 6;
+
+/// Everything counted on one interface by one CPU: the value of the maps `interfaces` and `interfaces_unseated`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct InterfaceCounters {
@@ -132,6 +133,10 @@ pub struct InterfaceCounters {
     pub counters: [[Counter; Outcome::COUNT]; ServiceIndex::COUNT],
     /// The newest refused packet.
     pub last_drop: LastDrop,
+    /// Index of the interface; 0: nobody's.
+    pub interface: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// The newest refused packet on an interface, as one CPU saw it.
@@ -207,6 +212,10 @@ pub const GATE_SLOTS: usize = 1 << 12;
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Gate {
+    /// The kernel's tick when `now` was read.
+    pub tick: u64,
+    /// `CLOCK_MONOTONIC` in nanoseconds, read once a tick: reading it costs more than all the counting.
+    pub now: u64,
     /// When the current window began, `CLOCK_MONOTONIC` nanoseconds.
     pub window: u64,
     /// Sources admitted at first sight in this window.
@@ -248,11 +257,11 @@ pub const STATE_SIZE: usize = 1 << 16;
 
 const _: () = {
     assert!(size_of::<Rules>() == 16 + 2 * 8192 + 65536);
-    assert!(size_of::<InterfaceCounters>() == 16 * 12 * 16 + 32);
+    assert!(size_of::<InterfaceCounters>() == 16 * 12 * 16 + 40);
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<SourceCounters>() == 24);
     assert!(size_of::<Pending>() == 48);
-    assert!(size_of::<Gate>() == 16 + 48 * PENDING_SLOTS + 4 * GATE_SLOTS);
+    assert!(size_of::<Gate>() == 32 + 48 * PENDING_SLOTS + 4 * GATE_SLOTS);
     assert!(size_of::<AllowKeyV4>() == 8 && size_of::<AllowKeyV6>() == 20);
     // A per-CPU value may be 32 KiB at most (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Gate>() <= 32 << 10 && size_of::<InterfaceCounters>() <= 32 << 10);

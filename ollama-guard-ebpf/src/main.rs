@@ -16,6 +16,7 @@
 
 mod access;
 mod bounds;
+mod gate;
 mod maps;
 mod record;
 mod route;

@@ -4,12 +4,16 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap};
-use ollama_guard_common::abi::{Gate, InterfaceCounters, STATE_SIZE, ServiceSet, SourceCounters, SourceKey};
+use ollama_guard_common::abi::{Gate, InterfaceCounters, SEATS, STATE_SIZE, ServiceSet, SourceCounters, SourceKey};
 
-/// Counters by interface index. The loader makes an interface's entry before it attaches there, so the packet path
-/// only looks up.
+/// Counters by interface. The loader gives an interface its seat before it attaches there, so the packet path only
+/// looks up.
 #[map(name = "interfaces")]
-pub(crate) static INTERFACES: PerCpuHashMap<u32, InterfaceCounters> =
+pub(crate) static INTERFACES: PerCpuArray<InterfaceCounters> = PerCpuArray::with_max_entries(SEATS, 0);
+
+/// Counters of interfaces whose seat another one has, by index.
+#[map(name = "interfaces_unseated")]
+pub(crate) static INTERFACES_UNSEATED: PerCpuHashMap<u32, InterfaceCounters> =
     PerCpuHashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 
 /// Sources of refused packets.

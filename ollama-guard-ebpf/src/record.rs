@@ -3,16 +3,13 @@
 use core::arch::asm;
 use core::ptr::addr_of_mut;
 
-use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::maps::LruHashMap;
-use ollama_guard_common::abi::{
-    Counter, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, Gate, LastDrop, PENDING_SLOTS, Pending, SourceCounters, SourceKey,
-};
+use ollama_guard_common::abi::{Counter, InterfaceCounters, LastDrop, SEATS, SourceCounters, SourceKey};
 use ollama_guard_common::{Decision, Fate, Verdict};
 
 use crate::bounds::opaque;
-use crate::maps::{CLIENTS, GATE, INTERFACES, STRANGERS};
-use crate::rules::rule;
+use crate::gate;
+use crate::maps::{CLIENTS, GATE, INTERFACES, INTERFACES_UNSEATED};
 
 /// `BPF_NOEXIST`, `include/uapi/linux/bpf.h`.
 const NO_EXIST: u64 = 1;
@@ -21,11 +18,15 @@ const NO_EXIST: u64 = 1;
 #[inline(always)]
 pub(crate) fn conclude(decision: Decision, interface: u32, size: Counter) -> Verdict {
     let Decision { outcome, service, source } = decision;
-    let now = now();
+    // An array of one entry always has it; the verifier wants to see the question.
+    let Some(gate) = GATE.get_ptr_mut(0) else { return decision.verdict() };
+    // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.
+    let gate = unsafe { &mut *gate };
+    let now = gate::now(gate);
     let refused = !matches!(outcome.fate(), Fate::Passed);
     // Totals before sources, so that a reader who takes them in the other order never finds a negative rest.
-    if let Some(counters) = INTERFACES.get_ptr_mut(interface) {
-        // SAFETY: the entry is this CPU's own, and map entries live as long as the program runs.
+    if let Some(counters) = counters(interface) {
+        // SAFETY: as above.
         let outcomes = unsafe { &mut (*counters).counters[usize::from(service.get())] };
         let Some(slot) = outcomes.get_mut(opaque(outcome as usize)) else { return decision.verdict() };
         slot.packets += size.packets;
@@ -39,12 +40,20 @@ pub(crate) fn conclude(decision: Decision, interface: u32, size: Counter) -> Ver
     if source.family != 0 {
         let counters = SourceCounters { counter: size, last_seen: now };
         if refused {
-            suspend(key(&decision, interface), counters);
+            gate::suspend(gate, key(&decision, interface), counters);
         } else {
             attribute(&CLIENTS, &key(&decision, interface), &counters);
         }
     }
     decision.verdict()
+}
+
+/// This CPU's counters of an interface: in its seat, else in the table for those whose seat is taken.
+#[inline(always)]
+fn counters(interface: u32) -> Option<*mut InterfaceCounters> {
+    let seat = INTERFACES.get_ptr_mut(interface & (SEATS - 1))?;
+    // SAFETY: as in `conclude`.
+    if unsafe { (*seat).interface } == interface { Some(seat) } else { INTERFACES_UNSEATED.get_ptr_mut(interface) }
 }
 
 /// Made where it is needed: as long as nobody takes its address it lives in registers.
@@ -63,7 +72,7 @@ fn key(decision: &Decision, interface: u32) -> SourceKey {
 /// Adds to a source's counters. A source evicted meanwhile loses this packet to "unattributed", which is the total
 /// less the sum over sources, so that the sums still hold.
 #[inline(always)]
-fn attribute(sources: &LruHashMap<SourceKey, SourceCounters>, key: &SourceKey, more: &SourceCounters) {
+pub(crate) fn attribute(sources: &LruHashMap<SourceKey, SourceCounters>, key: &SourceKey, more: &SourceCounters) {
     if let Some(counters) = sources.get_ptr_mut(key) {
         // SAFETY: pointers into a live map entry; other CPUs add to it too, hence the atomics. The time stamp may
         // be written by several at once: each writes a right one.
@@ -78,33 +87,6 @@ fn attribute(sources: &LruHashMap<SourceKey, SourceCounters>, key: &SourceKey, m
     let _ = sources.insert(key, more, NO_EXIST);
 }
 
-/// Adds to what is pending of a source; to do so for one that is not, displaces another into `strangers`.
-#[inline(always)]
-fn suspend(key: SourceKey, more: SourceCounters) {
-    let Some(gate) = GATE.get_ptr_mut(0) else { return };
-    // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.
-    let gate = unsafe { &mut *gate };
-    let hash = mix(&key);
-    let pending = &mut gate.pending[hash as usize & (PENDING_SLOTS - 1)];
-    if pending.key.is(&key) {
-        pending.counters.counter.packets += more.counter.packets;
-        pending.counters.counter.bytes += more.counter.bytes;
-        pending.counters.last_seen = more.last_seen;
-    } else if admits(gate, hash, more.last_seen) {
-        displace(gate, hash);
-        gate.pending[hash as usize & (PENDING_SLOTS - 1)] = Pending { key, counters: more };
-    }
-}
-
-/// Adds what is pending in a slot to `strangers`.
-#[inline(always)]
-fn displace(gate: &Gate, hash: u64) {
-    let pending = &gate.pending[hash as usize & (PENDING_SLOTS - 1)];
-    if pending.key.family != 0 {
-        attribute(&STRANGERS, &pending.key, &pending.counters);
-    }
-}
-
 /// Adds atomically without fetching: `BPF_XADD`, which every kernel has. Rust offers no atomic addition on this
 /// target, and the fetching kind needs kernel 5.12.
 ///
@@ -115,47 +97,4 @@ fn displace(gate: &Gate, hash: u64) {
 unsafe fn add(to: *mut u64, value: u64) {
     // SAFETY: the caller's; the instruction touches nothing else.
     unsafe { asm!("lock *(u64 *)({to} + 0) += {value}", to = in(reg) to, value = in(reg) value, options(nostack)) }
-}
-
-/// May this refused packet's source be looked up? Calm: always. In a flood: if it was the newest in its slot, so that
-/// sources seen once cost no look-up and heavy ones are attributed.
-#[inline(always)]
-fn admits(gate: &mut Gate, hash: u64, now: u64) -> bool {
-    let mark = (hash >> 32) as u32;
-    let tag = &mut gate.tags[hash as usize & (GATE_SLOTS - 1)];
-    if *tag == mark {
-        return true;
-    }
-    *tag = mark;
-    if now.wrapping_sub(gate.window) > GATE_WINDOW {
-        gate.window = now;
-        gate.admitted = 0;
-    }
-    let admitted = gate.admitted < GATE_BUDGET;
-    gate.admitted += u64::from(admitted);
-    admitted
-}
-
-/// A seeded hash whose low and high bits depend on the whole key.
-#[inline(always)]
-fn mix(key: &SourceKey) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let [a, b, c, d] = key.address;
-    let outer = u64::from(rule!(seed)) ^ u64::from(key.interface);
-    let prefix = (u64::from(a) << 32 | u64::from(b)) ^ outer;
-    let host = u64::from(c) << 32 | u64::from(d);
-    let hash = (prefix.wrapping_mul(ODD) ^ host).wrapping_mul(ODD);
-    hash ^ hash >> 29
-}
-
-/// `CLOCK_MONOTONIC` in nanoseconds, to the tick where the kernel can: that is several times cheaper.
-#[inline(always)]
-fn now() -> u64 {
-    if rule!(coarse_clock) != 0 {
-        // SAFETY: takes nothing, returns a number.
-        unsafe { bpf_ktime_get_coarse_ns() }
-    } else {
-        // SAFETY: as above.
-        unsafe { bpf_ktime_get_ns() }
-    }
 }

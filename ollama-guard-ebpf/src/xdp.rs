@@ -7,7 +7,9 @@ use aya_ebpf::helpers::bpf_xdp_get_buff_len;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use ollama_guard_common::abi::Counter;
-use ollama_guard_common::{Suspect, Traffic, Transport, Verdict, classify_ethernet, ethertype, glance, judge, suspect};
+use ollama_guard_common::{
+    Network, Packet as _, Suspect, Traffic, Transport, Verdict, classify_ethernet, ethertype, glance, judge, suspect,
+};
 
 use crate::access::Linear;
 use crate::record::conclude;
@@ -53,18 +55,32 @@ fn look<const FRAGS: bool>(context: *mut xdp_md) -> u32 {
 #[inline(never)]
 fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: u32) -> u32 {
     let context = XdpContext::new(context);
-    let policy = policy(&context);
-    let decision = judge(&policy, &frame(&context), Suspect::from_bits(suspect));
-    let bytes = if FRAGS {
+    let (policy, frame, suspect) = (policy(&context), frame(&context), Suspect::from_bits(suspect));
+    let decision = judge(&policy, &frame, suspect);
+    let bytes = if FRAGS && !is_whole(&frame, suspect.network) {
         // SAFETY: the helper only reads the context.
         unsafe { bpf_xdp_get_buff_len(context.ctx) }
     } else {
-        (context.data_end() - context.data()) as u64
+        (frame.end - frame.start) as u64
     };
     match conclude(decision, policy.route.interface, Counter { packets: 1, bytes }) {
         Verdict::Pass => XDP_PASS,
         Verdict::Drop => XDP_DROP,
     }
+}
+
+/// Does the first buffer hold all that the IP header speaks of? Most do, and then there is no need to call the kernel for
+/// the frame's length. (Padding in a further buffer would go uncounted; nobody puts it there.) A length of zero says
+/// nothing: RFC 2675.
+#[inline(always)]
+fn is_whole(frame: &Linear, network: Option<Network>) -> bool {
+    let (start, length) = match network {
+        Some(Network::V4(offset)) => (offset, frame.read(offset + 2)),
+        Some(Network::V6(offset)) => (offset + 40, frame.read(offset + 4)),
+        None => (0, None),
+    };
+    let length = length.map_or(0, |[bytes]: [u16; 1]| u16::from_be(bytes).into());
+    length > 0 && start + length <= frame.end - frame.start
 }
 
 #[inline(always)]

@@ -51,13 +51,18 @@ pub enum Command {
     Metrics(MetricsArgs),
     /// Validate the configuration and say in words what it means
     ///
-    /// Changes nothing and needs no privileges. Exits with 2 and names file, line and key if something is wrong.
+    /// Changes nothing and needs no privileges; root also sees which process listens on which port. Exits with 2 and names file, line and key if something is wrong.
     Check(CheckArgs),
     /// Stop guarding and remove everything ollama-guard put into the kernel
     ///
     /// Detaches the programs, removes their pins and the nftables table `inet ollama_guard`. The port is open
     /// afterwards.
     Down(DownArgs),
+    /// What the service needs root's rights for, before it starts without
+    ///
+    /// Validates the configuration, also against what listens on this host, and hands the pins to the service's user.
+    #[command(hide = true)]
+    Prepare,
 }
 
 /// Options of `run`.
@@ -108,6 +113,9 @@ pub struct CheckArgs {
     /// Print the effective policy, or the errors, as JSON
     #[arg(long)]
     pub json: bool,
+    /// Print errors only
+    #[arg(long, short, conflicts_with = "json")]
+    pub quiet: bool,
 }
 
 /// Options of `down`.

@@ -2,8 +2,10 @@
 
 pub mod check;
 mod down;
+mod look;
 mod metrics;
 pub mod output;
+mod prepare;
 mod run;
 mod sources;
 mod status;
@@ -25,6 +27,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Sources(args) => sources::sources(file, args),
         Command::Metrics(args) => metrics::metrics(file, args),
         Command::Down(_) => down::down(file),
+        Command::Prepare => prepare::prepare(file),
     }
 }
 

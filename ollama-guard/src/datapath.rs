@@ -10,6 +10,7 @@ mod attach;
 mod clsact;
 mod counters;
 mod error;
+mod interfaces;
 mod map;
 mod pins;
 mod program;

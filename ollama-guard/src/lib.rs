@@ -3,10 +3,12 @@
 //! Data flows one way: [`config`] → [`policy`] → `plan` (with `links`) → `reconcile` → `datapath` and `seatbelt`
 //! → kernel → `observe` → status, JSON, metrics, events.
 
+pub mod account;
 pub mod class;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod datapath;
 pub mod derived;
 pub mod exit;

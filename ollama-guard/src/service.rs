@@ -1,41 +1,32 @@
 //! The daemon: takes the lock, enforces, says so, and then only reacts.
 
-use std::io::IsTerminal;
+mod logs;
+mod notify;
+
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use sd_notify::NotifyState;
+pub use logs::init as init_logs;
+use notify::{Manager, words};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 
 use crate::config::ConfigError;
+use crate::control::Control;
 use crate::exit::in_words;
 use crate::exporter::{Exporter, Settings};
 use crate::links::LinkEvents;
+use crate::observe::collect::collect;
 use crate::observe::metrics::Reload;
-use crate::observe::text::services;
 use crate::policy::{Mode, Policy};
 use crate::reconcile::{InstanceLock, Pass, Reconciler};
 use crate::seatbelt::{Author, Monitor, TABLE, Touched};
 
 /// Catches whatever an event missed.
 const FULL_PASS: Duration = Duration::from_secs(30);
-
-/// Logs to stderr, which is the journal under systemd; there without time and colour of our own.
-pub fn init_logs() {
-    let filter = EnvFilter::try_from_env("OLLAMA_GUARD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    if journal { logs.without_time().init() } else { logs.init() }
-}
 
 /// Enforces the policy until told to stop. Enforcement stays when this returns. `config` is the file to name in advice;
 /// `sockets` are those that systemd opened for the metrics.
@@ -48,31 +39,54 @@ pub async fn run(
     let _lock = InstanceLock::take(&policy.paths.run)?;
     let mut events = LinkEvents::open().context("cannot listen for interface changes")?;
     let mut signals = Signals::listen()?;
+    let mut manager = Manager::new();
     let mut reconciler = Reconciler::new(policy)?;
     let mut pass = reconciler.pass()?;
     announce(reconciler.policy(), &pass);
+    manager.passed(words(reconciler.policy(), &pass));
+    let (paths, file) = (reconciler.policy().paths.clone(), config.clone());
+    let _control = Control::start(&reconciler.policy().paths.run, Box::new(move || collect(&paths, &file)));
+    notify::ready();
     let reloaded = Reload { successful: true, last_success: SystemTime::now() };
     let exporter = Exporter::start(Settings::new(reconciler.policy(), config, reloaded), sockets);
     let mut monitor = RulesetMonitor::default();
+    let mut due = Instant::now() + FULL_PASS;
     loop {
-        let again = pass.retry.unwrap_or(FULL_PASS).min(FULL_PASS);
+        let mut reloading = false;
         tokio::select! {
             changed = events.changed() => changed?,
-            () = sleep(again) => {}
+            () = sleep_until(due) => {}
             () = reconciler.proxies_changed() => {}
             () = monitor.touched(reconciler.seatbelt_port()) => {}
-            _ = signals.hangup.recv() => apply(&mut reconciler, reload, &exporter),
+            () = manager.hungry() => {
+                manager.alive();
+                continue;
+            }
+            _ = signals.hangup.recv() => {
+                reloading = true;
+                notify::reloading();
+                apply(&mut reconciler, reload, &exporter);
+            }
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }
         match reconciler.pass() {
-            Ok(done) => pass = done,
+            Ok(done) => {
+                pass = done;
+                manager.passed(words(reconciler.policy(), &pass));
+            }
             Err(error) => {
-                error!("{}; what stands stays in force, and this is tried again within 30 s", in_words(&error));
+                let error = in_words(&error);
+                error!("{error}; what stands stays in force, and this is tried again within 30 s");
+                manager.passed(format!("what stood stays in force, but a pass failed: {error}"));
             }
         }
+        if reloading {
+            notify::ready();
+        }
+        due = Instant::now() + pass.retry.unwrap_or(FULL_PASS).min(FULL_PASS);
     }
-    notify(&[NotifyState::Stopping]);
+    notify::stopping();
     info!("stopped watching; the port STAYS closed (open it again: ollama-guard down)");
     Ok(())
 }
@@ -99,36 +113,14 @@ fn apply(reconciler: &mut Reconciler, reload: &dyn Fn() -> Result<Policy, Config
 }
 
 fn announce(policy: &Policy, pass: &Pass) {
-    let what = services(&policy.services);
+    let words = words(policy, pass);
     match policy.mode {
-        _ if !policy.layers.wall && !policy.layers.seatbelt => {
-            warn!("NOTHING IS GUARDED: wall = false and seatbelt = false; set one of them to true, then reload");
-        }
-        Mode::Enforce => info!("enforcing {what} {}", reach(policy, pass)),
-        Mode::Observe => warn!("OBSERVING {what} {}: nothing is dropped", reach(policy, pass)),
+        _ if !policy.layers.wall && !policy.layers.seatbelt => warn!("{words}"),
+        Mode::Enforce => info!("{words}"),
+        Mode::Observe => warn!("{words}"),
     }
-    if pass.failed > 0 {
-        warn!("{} interfaces have no program; see: ollama-guard status", pass.failed);
-    }
-    if pass.seatbelt_failed {
-        warn!("only the eBPF layer is in place; see: ollama-guard status");
-    }
-    notify(&[NotifyState::Ready]);
-}
-
-/// How far enforcement reaches, in words.
-fn reach(policy: &Policy, pass: &Pass) -> String {
-    match pass.attached {
-        _ if !policy.layers.wall => "by nftables alone".to_owned(),
-        1 => "on 1 interface".to_owned(),
-        attached => format!("on {attached} interfaces"),
-    }
-}
-
-/// Tells systemd, if it started us.
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        warn!("cannot tell systemd our state: {error}");
+    if pass.failed > 0 || pass.seatbelt_failed {
+        warn!("not everything is in place; see: ollama-guard status");
     }
 }
 

@@ -4,6 +4,7 @@ mod bench;
 mod bpffs;
 mod compile;
 mod daemon;
+mod dist;
 mod install;
 #[allow(dead_code, reason = "ollama-guard/build.rs uses the rest")]
 mod kernel;
@@ -20,7 +21,7 @@ mod toolchain;
 mod vm;
 
 use clap::{Parser, Subcommand};
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, net::IpAddr, path::PathBuf, process::ExitCode};
 
 /// Everything a person types to set up, build, run, test and check ollama-guard.
 #[derive(Parser)]
@@ -64,12 +65,22 @@ enum Command {
         /// One suite: a file of tests/tests by its name, or `unit`
         #[arg(long)]
         only: Option<String>,
-        /// In virtual machines, on other kernels: all, or those named (5.10, 6.1, 6.12, newest)
+        /// In virtual machines, on other kernels: all, or those named (5.10, 6.1, 6.12, newest); `boot` boots a Debian
+        /// with the package installed
         #[arg(long, num_args = 0.., value_name = "KERNEL")]
         vm: Option<Vec<String>>,
         /// A filter and options for the test programs
         #[arg(last = true)]
         arguments: Vec<OsString>,
+    },
+    /// Inside the machine of `test --vm boot`: what listens there
+    #[command(hide = true)]
+    Listen,
+    /// Outside of it: who knocks
+    #[command(hide = true)]
+    Knock {
+        /// The machine's addresses
+        addresses: Vec<IpAddr>,
     },
     /// Set up, build, and measure what a packet costs, beside nothing at all and beside other firewalls
     Bench {
@@ -77,6 +88,8 @@ enum Command {
         #[arg(last = true)]
         arguments: Vec<OsString>,
     },
+    /// Build the packages: a .deb and an archive with an installer, in target/dist
+    Dist,
     /// Check formatting, clippy, documentation, licences and sources; every warning is an error
     Lint,
 }
@@ -89,7 +102,13 @@ fn main() -> ExitCode {
         Command::Start { binary, arguments } => daemon::start(&binary, &arguments),
         Command::Test { vm: Some(kernels), arguments, .. } => vm::test(&kernels, &arguments),
         Command::Test { only, arguments, .. } => test::test(only.as_deref(), &arguments),
+        Command::Listen => vm::boot::stand_in::listen(),
+        Command::Knock { addresses } => {
+            vm::boot::stand_in::knock(&addresses);
+            Ok(())
+        }
         Command::Bench { arguments } => bench::bench(&arguments),
+        Command::Dist => dist::dist().map(drop),
         Command::Lint => lint::lint(),
     };
     match done {

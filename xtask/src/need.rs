@@ -99,6 +99,8 @@ pub(crate) const TEST: &[Need] = &[
 pub(crate) const MACHINE: &[Need] = &[
     //       what                  why                                           apt                dnf                   pacman
     program("qemu-system-x86_64", "runs other kernels than this machine's",      "qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86"),
+    program("debootstrap",        "makes the system that `--vm boot` boots",     "debootstrap",     "debootstrap",       "debootstrap"),
+    program("cpio",               "packs it",                                    "cpio",            "cpio",              "cpio"),
     program("depmod",             "lists the modules of an unpacked kernel",     "kmod",            "kmod",              "kmod"),
 ];
 

@@ -5,6 +5,7 @@
 //! emulation: slow, and the same everywhere.
 
 mod archive;
+pub(crate) mod boot;
 mod content;
 mod debian;
 mod machine;
@@ -26,20 +27,25 @@ const KERNELS: &[(&str, &str)] =
 /// The suites that run in a machine: what depends on the kernel.
 const SUITES: &[&str] = &["kernel", "clsact"];
 
+/// Not a kernel but a whole system, see [`boot`]: only when it is named.
+const BOOT: &str = "boot";
+
 /// Boots each kernel, or those named (`5.10`, `newest`), and runs the suites there.
 pub(crate) fn test(kernels: &[String], arguments: &[OsString]) -> Result<()> {
-    if let Some(unknown) = kernels.iter().find(|name| !KERNELS.iter().any(|(known, _)| known == name)) {
+    if let Some(unknown) = kernels.iter().find(|name| *name != BOOT && !KERNELS.iter().any(|(known, _)| known == name))
+    {
         let known: Vec<_> = KERNELS.iter().map(|(name, _)| *name).collect();
-        bail!("no kernel is called {unknown}; there are {}", known.join(", "));
+        bail!("no kernel is called {unknown}; there are {}, and {BOOT}", known.join(", "));
     }
     if let Err(why) = requirements() {
         return skip(&why);
     }
+    if kernels == [BOOT] {
+        return boot(arguments);
+    }
     let binary = compile::compile(false)?;
     let programs = programs()?;
-    let folder = sh::target_dir()?.join("vm");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-
+    let folder = folder()?;
     let wanted = KERNELS.iter().filter(|(name, _)| kernels.is_empty() || kernels.iter().any(|kernel| kernel == name));
     let mut failed = Vec::new();
     for (name, release) in wanted {
@@ -62,7 +68,24 @@ pub(crate) fn test(kernels: &[String], arguments: &[OsString]) -> Result<()> {
             failed.push(kernel.version);
         }
     }
-    if failed.is_empty() { Ok(()) } else { bail!("failed on {}", failed.join(", ")) }
+    if !failed.is_empty() {
+        bail!("failed on {}", failed.join(", "));
+    }
+    if kernels.iter().any(|name| name == BOOT) { boot(arguments) } else { Ok(()) }
+}
+
+fn boot(arguments: &[OsString]) -> Result<()> {
+    match boot::requirements() {
+        Ok(()) => boot::test(&folder()?, arguments.iter().any(|word| word == "unguarded")),
+        Err(why) => skip(&why),
+    }
+}
+
+/// Where kernels and file systems are kept.
+fn folder() -> Result<PathBuf> {
+    let folder = sh::target_dir()?.join("vm");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
 }
 
 /// What a person has to have; installed by the first run where that can be done.

@@ -27,6 +27,7 @@ pub fn check(file: Option<&Path>, args: &CheckArgs) -> anyhow::Result<Exit> {
     let ports = local_ports();
     match policy {
         _ if args.json => print_json(&document(name, policy.as_ref(), ports), Document::Pretty)?,
+        Ok(_) if args.quiet => {}
         Ok(policy) => {
             let origin = if file.is_some() || name.exists() { "valid" } else { "not there, so the defaults apply" };
             let heading = format!("{} is {origin}.\n\n", name.display());

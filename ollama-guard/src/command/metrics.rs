@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::look::look;
 use super::output::print;
 use super::{config_file, load_to_look};
 use crate::cli::MetricsArgs;
 use crate::exit::Exit;
-use crate::observe::collect::collect;
 use crate::observe::metrics::{self, Format};
 
 /// Prints them, or replaces a file by them.
 pub(super) fn metrics(file: Option<&Path>, args: &MetricsArgs) -> anyhow::Result<Exit> {
-    let snapshot = collect(&load_to_look(file).paths, &config_file(file))?;
+    let snapshot = look(&load_to_look(file).paths, &config_file(file))?;
     let text = metrics::write(&snapshot, None, None, Format::Prometheus)?;
     match &args.textfile {
         None => print(&text)?,

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
+use super::look::look;
 use super::output::{Document, print, print_json};
 use super::{config_file, load_to_look};
 use crate::cli::SourcesArgs;
 use crate::exit::Exit;
-use crate::observe::collect::collect;
 use crate::observe::{json, sources as table};
 
 /// Prints every source, or the first of them.
 pub(super) fn sources(file: Option<&Path>, args: &SourcesArgs) -> anyhow::Result<Exit> {
-    let snapshot = collect(&load_to_look(file).paths, &config_file(file))?;
+    let snapshot = look(&load_to_look(file).paths, &config_file(file))?;
     let top = args.top.and_then(|top| usize::try_from(top).ok());
     if args.json {
         print_json(&json::Sources::new(&snapshot, top), Document::Pretty)?;

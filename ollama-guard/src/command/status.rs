@@ -5,11 +5,11 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::look::look;
 use super::output::{Document, print, print_json};
 use super::{config_file, load_to_look};
 use crate::cli::StatusArgs;
 use crate::exit::Exit;
-use crate::observe::collect::collect;
 use crate::observe::enforcement::enforcement;
 use crate::observe::json;
 use crate::observe::snapshot::Snapshot;
@@ -27,7 +27,7 @@ pub(super) fn status(file: Option<&Path>, args: &StatusArgs) -> anyhow::Result<E
     let config = config_file(file);
     let mut earlier: Option<(Snapshot, Instant)> = None;
     loop {
-        let mut snapshot = collect(&paths, &config)?;
+        let mut snapshot = look(&paths, &config)?;
         snapshot.sources.truncate(TOP);
         let taken = Instant::now();
         let exit = if enforcement(&snapshot).is_full() { Exit::Fine } else { Exit::NotEnforcing };

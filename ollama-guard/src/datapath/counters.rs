@@ -66,12 +66,9 @@ impl Reading {
         for (key, value) in clients.into_iter().chain(strangers) {
             sources.push(source(&key, &value, now));
         }
-        let failed = || DatapathError::map("read", "interfaces");
         let mut interfaces = BTreeMap::new();
-        for index in maps.interfaces.keys().map_err(failed())? {
-            if let Some(per_cpu) = maps.interfaces.get_per_cpu(&index).map_err(failed())? {
-                interfaces.insert(index, InterfaceReading::sum(&per_cpu, monotonic()));
-            }
+        for (index, per_cpu) in maps.interfaces.all().map_err(DatapathError::map("read", "interfaces"))? {
+            interfaces.insert(index, InterfaceReading::sum(&per_cpu, monotonic()));
         }
         Ok(Self { interfaces, sources })
     }

@@ -15,15 +15,8 @@ const DELETE: i64 = 3;
 const NEXT_KEY: i64 = 4;
 const LOOKUP_BATCH: i64 = 24;
 
-/// How an entry is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub(super) enum Write {
-    /// Created or replaced.
-    Any = 0,
-    /// Created; `AlreadyExists` if it is there.
-    New = 1,
-}
+/// `BPF_ANY`: created or replaced.
+const ANY: u64 = 0;
 
 /// A map with keys `K` and, per CPU or not, values `V`. Sizes are checked when it is opened.
 #[derive(Debug)]
@@ -114,21 +107,21 @@ where
     }
 
     /// Writes one entry.
-    pub(super) fn set(&self, key: &K, value: &V, write: Write) -> io::Result<()> {
-        self.element(UPDATE, key, std::ptr::from_ref(value).cast_mut(), write as u64)
+    pub(super) fn set(&self, key: &K, value: &V) -> io::Result<()> {
+        self.element(UPDATE, key, std::ptr::from_ref(value).cast_mut(), ANY)
     }
 
-    /// Writes one entry of a per-CPU map: zero on every CPU.
-    pub(super) fn set_zero_per_cpu(&self, key: &K, write: Write) -> io::Result<()> {
-        let mut values = vec![V::new_zeroed(); possible_cpus()?];
-        self.element(UPDATE, key, values.as_mut_ptr(), write as u64)
+    /// Writes one entry of a per-CPU map: the same on every CPU.
+    pub(super) fn set_per_cpu(&self, key: &K, value: &V) -> io::Result<()> {
+        let mut values = vec![*value; possible_cpus()?];
+        self.element(UPDATE, key, values.as_mut_ptr(), ANY)
     }
 
     /// Changes one entry of a per-CPU map on every CPU. What programs add meanwhile is lost.
     pub(super) fn change_per_cpu(&self, key: &K, change: impl Fn(&mut V)) -> io::Result<()> {
         let Some(mut values) = self.get_per_cpu(key)? else { return Ok(()) };
         values.iter_mut().for_each(change);
-        self.element(UPDATE, key, values.as_mut_ptr(), Write::Any as u64)
+        self.element(UPDATE, key, values.as_mut_ptr(), ANY)
     }
 
     /// Removes one entry, if it is there.

@@ -5,13 +5,15 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::unistd::geteuid;
 use ollama_guard_common::abi::ABI_VERSION;
 
 use super::{DatapathError, clsact};
+use crate::account;
 
 /// The pin directory of this ABI version.
 #[derive(Clone, Debug)]
@@ -52,6 +54,18 @@ impl PinDirectory {
             }
         }
         Ok(())
+    }
+
+    /// Makes the root if it is missing and hands it, with everything in it, to a user. What strangers made is refused.
+    pub fn hand_over(&self, user: u32, group: Option<u32>) -> Result<(), DatapathError> {
+        check_file_system(&self.root)?;
+        match DirBuilder::new().mode(0o700).create(&self.root) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(pin_error("create", &self.root, error));
+            }
+            _ => check_owner(&self.root)?,
+        }
+        give(&self.root, user, group).map_err(|error| pin_error("hand over", &self.root, error))
     }
 
     /// Whose pins are there.
@@ -159,6 +173,16 @@ impl PinDirectory {
     }
 }
 
+/// Hands over a directory and what is in it, the innermost first: while it is ours, nobody else changes what is in it.
+fn give(path: &Path, user: u32, group: Option<u32>) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give(&entry?.path(), user, group)?;
+        }
+    }
+    lchown(path, Some(user), group)
+}
+
 /// The interfaces that entries of a directory are named after.
 fn interfaces(directory: &Path) -> Result<BTreeSet<u32>, DatapathError> {
     Ok(entries(directory)?.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
@@ -193,14 +217,21 @@ fn check_file_system(root: &Path) -> Result<(), DatapathError> {
     }
 }
 
+/// The service has a user of its own, and root looks after what that one made: `sudo ollama-guard down`. What root made
+/// the service takes over.
+fn is_trusted(owner: u32, us: u32) -> bool {
+    let is_service = || account::user() == Some(owner);
+    owner == us || owner == 0 || us == 0 && is_service()
+}
+
 fn check_owner(directory: &Path) -> Result<(), DatapathError> {
     let found = fs::symlink_metadata(directory).map_err(|error| pin_error("look at", directory, error))?;
     let squatted = |what: String| Err(DatapathError::Squatted { path: directory.to_owned(), what });
     if !found.is_dir() {
         return squatted("is not a directory".to_owned());
     }
-    let us = nix::unistd::geteuid().as_raw();
-    if found.uid() != us {
+    let us = geteuid().as_raw();
+    if !is_trusted(found.uid(), us) {
         return squatted(format!("belongs to user {}, not to {us}", found.uid()));
     }
     if found.mode() & 0o077 != 0 {

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use ollama_guard_common::abi::{AllowKeyV4, AllowKeyV6, ServiceSet};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::map::{Map, Write};
+use super::map::Map;
 use super::shared::NAMES;
 use super::{DatapathError, PinDirectory, sys};
 use crate::class::Class;
@@ -31,12 +31,6 @@ pub enum Family {
     TcLayer3,
 }
 
-/// One way to load a family: newer kernels first.
-struct Variant {
-    program: &'static str,
-    coarse_clock: bool,
-}
-
 impl Family {
     const fn as_str(self) -> &'static str {
         match self {
@@ -46,23 +40,12 @@ impl Family {
         }
     }
 
-    /// Tried in order; the first error is the one reported. `bpf_ktime_get_coarse_ns` came with 5.11, multi-buffer
-    /// XDP with 5.18.
-    const fn variants(self) -> &'static [Variant] {
+    /// Tried in order; the first error is the one reported. Multi-buffer XDP came with 5.18.
+    const fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Xdp => &[
-                Variant { program: "guard_xdp_frags", coarse_clock: true },
-                Variant { program: "guard_xdp", coarse_clock: true },
-                Variant { program: "guard_xdp", coarse_clock: false },
-            ],
-            Self::Tc => &[
-                Variant { program: "guard_tc", coarse_clock: true },
-                Variant { program: "guard_tc", coarse_clock: false },
-            ],
-            Self::TcLayer3 => &[
-                Variant { program: "guard_tc_l3", coarse_clock: true },
-                Variant { program: "guard_tc_l3", coarse_clock: false },
-            ],
+            Self::Xdp => &["guard_xdp_frags", "guard_xdp"],
+            Self::Tc => &["guard_tc"],
+            Self::TcLayer3 => &["guard_tc_l3"],
         }
     }
 }
@@ -123,9 +106,9 @@ impl Instance {
         tracked: u32,
     ) -> Result<Self, DatapathError> {
         let mut first = None;
-        for variant in family.variants() {
-            match load(pins, rules, variant, tracked) {
-                Ok(mut ebpf) => return pin(pins, key, &mut ebpf, variant.program),
+        for program in family.programs() {
+            match load(pins, rules, program, tracked) {
+                Ok(mut ebpf) => return pin(pins, key, &mut ebpf, program),
                 Err(DatapathError::NotPermitted) => return Err(DatapathError::NotPermitted),
                 Err(error) => first = first.or(Some(error)),
             }
@@ -147,9 +130,9 @@ pub(super) fn create_maps(pins: &PinDirectory, tracked: u32) -> Result<(), Datap
 }
 
 /// Creates the maps and loads one program, with its constants and allow-lists in place and frozen.
-fn load(pins: &PinDirectory, rules: &KernelRules, variant: &Variant, tracked: u32) -> Result<Ebpf, DatapathError> {
+fn load(pins: &PinDirectory, rules: &KernelRules, name: &'static str, tracked: u32) -> Result<Ebpf, DatapathError> {
     let seed = u32::try_from(std::hash::RandomState::new().hash_one(0_u8) >> 32).unwrap_or(0);
-    let constants = rules.constants(variant.coarse_clock, seed);
+    let constants = rules.constants(seed);
     let (v4, v6) = allow_lists(rules);
     let mut loader = EbpfLoader::new();
     loader
@@ -160,14 +143,14 @@ fn load(pins: &PinDirectory, rules: &KernelRules, variant: &Variant, tracked: u3
     for name in NAMES {
         loader.map_pin_path(name, pins.map(name));
     }
-    let failed = |error: &dyn std::error::Error| load_error(variant.program, error);
+    let failed = |error: &dyn std::error::Error| load_error(name, error);
     let mut ebpf = loader.load(OBJECT).map_err(|error| match &error {
         EbpfError::MapError(_) | EbpfError::BtfError(_) if is_denied(&error) => DatapathError::NotPermitted,
         _ => failed(&error),
     })?;
     fill(&ebpf, "allow_v4", &v4)?;
     fill(&ebpf, "allow_v6", &v6)?;
-    let program = ebpf.program_mut(variant.program).ok_or_else(|| failed(&ProgramError::NotLoaded))?;
+    let program = ebpf.program_mut(name).ok_or_else(|| failed(&ProgramError::NotLoaded))?;
     match program {
         Program::Xdp(program) => program.load(),
         Program::SchedClassifier(program) => program.load(),
@@ -223,7 +206,7 @@ where
     let fd = trie.fd().as_fd().try_clone_to_owned().map_err(failed())?;
     let trie: Map<K, ServiceSet> = Map::new(fd).map_err(failed())?;
     for (key, services) in list {
-        trie.set(key, services, Write::Any).map_err(failed())?;
+        trie.set(key, services).map_err(failed())?;
     }
     sys::freeze(trie.fd()).map_err(failed())
 }

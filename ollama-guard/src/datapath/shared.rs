@@ -1,18 +1,19 @@
 //! The maps that every program instance shares and that outlive this process.
 
-use ollama_guard_common::abi::{Gate, InterfaceCounters, STATE_SIZE, SourceCounters, SourceKey};
+use ollama_guard_common::abi::{Gate, STATE_SIZE, SourceCounters, SourceKey};
 
+use super::interfaces::Interfaces;
 use super::map::Map;
 use super::{DatapathError, PinDirectory};
 
 /// Names of the shared maps, as in the kernel object.
-pub(super) const NAMES: [&str; 5] = ["interfaces", "strangers", "clients", "gate", "state"];
+pub(super) const NAMES: [&str; 6] = ["interfaces", "interfaces_unseated", "strangers", "clients", "gate", "state"];
 
 /// The shared maps, opened by their pins.
 #[derive(Debug)]
 pub(super) struct SharedMaps {
-    /// Counters by interface index, per CPU.
-    pub(super) interfaces: Map<u32, InterfaceCounters>,
+    /// Counters by interface, per CPU.
+    pub(super) interfaces: Interfaces,
     /// Sources of refused packets.
     pub(super) strangers: Map<SourceKey, SourceCounters>,
     /// Sources of passed packets.
@@ -39,7 +40,7 @@ impl SharedMaps {
             Map::open(&pins.map(name)).map_err(DatapathError::map("open", name))
         }
         Ok(Self {
-            interfaces: one(pins, "interfaces")?,
+            interfaces: Interfaces::new(one(pins, "interfaces")?, one(pins, "interfaces_unseated")?),
             strangers: one(pins, "strangers")?,
             clients: one(pins, "clients")?,
             gate: one(pins, "gate")?,

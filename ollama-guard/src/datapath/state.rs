@@ -8,7 +8,6 @@ use ollama_guard_common::abi::STATE_SIZE;
 use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
 
-use super::map::Write;
 use super::shared::SharedMaps;
 use super::{DatapathError, ProgramKey};
 use crate::derived::DerivedPort;
@@ -66,7 +65,7 @@ pub(super) fn write(maps: &SharedMaps, state: &State) -> Result<(), DatapathErro
     value[..8].copy_from_slice(&(text.len() as u64).to_ne_bytes());
     value[8..HEADER].copy_from_slice(&digest(&text).to_ne_bytes());
     let value = <&[u8; STATE_SIZE]>::try_from(value.as_slice()).map_err(io::Error::other).map_err(failed())?;
-    maps.state.set(&0, value, Write::Any).map_err(failed())
+    maps.state.set(&0, value).map_err(failed())
 }
 
 pub(super) fn read(maps: &SharedMaps) -> Result<Option<State>, DatapathError> {

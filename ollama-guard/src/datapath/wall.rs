@@ -1,13 +1,11 @@
 //! The wall as a whole: what it holds, where it is attached, what it counted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::os::fd::AsFd;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use ollama_guard_common::abi::{InterfaceCounters, ServiceIndex};
 
-use super::map::Write;
 use super::pins::{entries, pin_error, unpin};
 use super::program::{self, Instance};
 use super::shared::SharedMaps;
@@ -154,26 +152,18 @@ impl Wall {
     /// Counters must be there before the first packet.
     pub(super) fn ensure_counters(&self, interface: u32) -> Result<(), DatapathError> {
         let Some(maps) = &self.maps else { return Ok(()) };
-        match maps.interfaces.set_zero_per_cpu(&interface, Write::New) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(DatapathError::map("write", "interfaces")(error))
-            }
-            _ => Ok(()),
-        }
+        maps.interfaces.ensure(interface).map_err(DatapathError::map("write", "interfaces"))
     }
 
     /// Zeroes the counters of indices that pass from one service to another. No program counts there meanwhile.
     pub fn clear_services(&self, indices: &[ServiceIndex]) -> Result<(), DatapathError> {
         let Some(maps) = self.maps.as_ref().filter(|_| !indices.is_empty()) else { return Ok(()) };
-        for interface in maps.interfaces.keys().map_err(DatapathError::map("read", "interfaces"))? {
-            let cleared = |counters: &mut InterfaceCounters| {
-                for index in indices {
-                    counters.counters[usize::from(index.get())] = Default::default();
-                }
-            };
-            maps.interfaces.change_per_cpu(&interface, cleared).map_err(DatapathError::map("write", "interfaces"))?;
-        }
-        Ok(())
+        let cleared = |counters: &mut InterfaceCounters| {
+            for index in indices {
+                counters.counters[usize::from(index.get())] = Default::default();
+            }
+        };
+        maps.interfaces.change_all(cleared).map_err(DatapathError::map("write", "interfaces"))
     }
 
     /// Takes our programs off these interfaces, wherever they have gone, and forgets their counters, so that whoever
@@ -192,7 +182,7 @@ impl Wall {
             }
         }
         strangers::forget(maps, interfaces).map_err(DatapathError::map("write", "gate"))?;
-        for interface in interfaces {
+        for &interface in interfaces {
             maps.interfaces.remove(interface).map_err(DatapathError::map("write", "interfaces"))?;
         }
         Ok(())

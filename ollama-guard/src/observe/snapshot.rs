@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ollama_guard_common::{Fate, Outcome};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::class::Class;
 use crate::derived::DerivedPort;
@@ -14,9 +14,10 @@ use crate::plan::hook::Hook;
 use crate::policy::{ContainerAccess, Layers, Mode, Service};
 
 /// Everything that status, JSON and metrics say. Ages are as of the reading.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Of the program that reads.
+    /// Of the program that reads. A daemon answers only to its own version.
+    #[serde(skip, default = "version")]
     pub version: &'static str,
     /// Of the policy in force.
     pub mode: Mode,
@@ -50,7 +51,7 @@ pub struct Snapshot {
 }
 
 /// One interface of the host's network namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// As `ip link` shows it.
     pub name: String,
@@ -67,7 +68,7 @@ pub struct Interface {
 }
 
 /// What of the wall is on an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Attachment {
     /// A program is attached.
     Attached {
@@ -83,11 +84,12 @@ pub enum Attachment {
 }
 
 /// Packets with one fate for one reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counter {
     /// None where the port could not be read.
     pub service: Option<String>,
     /// Fate and reason.
+    #[serde(serialize_with = "slot", deserialize_with = "outcome")]
     pub outcome: Outcome,
     /// Exact, GRO aggregates unfolded.
     pub packets: u64,
@@ -96,7 +98,7 @@ pub struct Counter {
 }
 
 /// The most recent drop on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastDrop {
     /// Who sent it, if the source table knows.
     pub source: Option<IpAddr>,
@@ -105,7 +107,7 @@ pub struct LastDrop {
 }
 
 /// The nftables layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seatbelt {
     /// What was read back.
     pub state: SeatbeltState,
@@ -116,7 +118,7 @@ pub struct Seatbelt {
 }
 
 /// Is the table what it should be?
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SeatbeltState {
     /// Read back and equal to what the policy wants.
     Intact,
@@ -129,7 +131,7 @@ pub enum SeatbeltState {
 }
 
 /// One sender. Many share their names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Its address.
     pub source: IpAddr,
@@ -152,7 +154,7 @@ pub struct Source {
 }
 
 /// Something that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Problem {
     /// How bad.
     pub severity: Severity,
@@ -165,7 +167,7 @@ pub struct Problem {
 }
 
 /// What a problem means for the promise. The worst sorts first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// A packet might get through that should not: enforcement is partial.
@@ -181,6 +183,22 @@ pub struct Count {
     pub packets: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+/// This program's version.
+const fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// An outcome travels as the number of its slot.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn slot<S: Serializer>(outcome: &Outcome, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(*outcome as u8)
+}
+
+fn outcome<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Outcome, D::Error> {
+    let slot = u8::deserialize(deserializer)?;
+    Outcome::ALL.get(usize::from(slot)).copied().ok_or_else(|| serde::de::Error::custom("no outcome has this slot"))
 }
 
 impl Interface {

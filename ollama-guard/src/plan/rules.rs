@@ -69,8 +69,8 @@ impl KernelRules {
         }
     }
 
-    /// The constants of the program. `coarse_clock`: the kernel has `bpf_ktime_get_coarse_ns`.
-    pub fn constants(&self, coarse_clock: bool, seed: u32) -> Box<abi::Rules> {
+    /// The constants of the program. `seed`: random, for the gate's hash.
+    pub fn constants(&self, seed: u32) -> Box<abi::Rules> {
         let mut rules = Box::new(abi::Rules::EMPTY);
         rules.class = match self.class {
             Class::Guarded => InterfaceClass::Guarded,
@@ -82,7 +82,6 @@ impl KernelRules {
         rules.forward = self.forward.into();
         rules.allows_v4 = self.allow.keys().any(|net| matches!(net, IpNet::V4(_))).into();
         rules.allows_v6 = self.allow.keys().any(|net| matches!(net, IpNet::V6(_))).into();
-        rules.coarse_clock = coarse_clock.into();
         rules.seed = seed;
         for guarded in &self.ports {
             let (word, bit) = (usize::from(guarded.port >> 6), guarded.port & 63);

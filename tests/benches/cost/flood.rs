@@ -83,9 +83,12 @@ fn attribution(guard: &Guard<'_>, outside: &Netns, interface: u32, frame: &[u8])
     let program = sender(outside, interface, true)?;
     let before = (dropped(guard)?, attributed(guard)?);
     outside.enter(|| pin().and_then(|()| program.send(frame, FLOOD)))??;
+    // What the last frames still queue up behind is counted when two readings agree.
+    let mut last = before.0;
     let after = wait::value("the flood to be counted", Duration::from_secs(5), || {
         let now = dropped(guard).ok()?;
-        (now > before.0).then_some(now)
+        let settled = now > before.0 && (now - std::mem::replace(&mut last, now)).abs() < 0.5;
+        settled.then_some(now)
     })?;
     let sent = (after - before.0) / 10.0;
     let share = (attributed(guard)? - before.1) / sent * 100.0;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use ollama_guard_common::Outcome;
-use ollama_guard_common::abi::{Counter, InterfaceCounters, ServiceIndex};
+use ollama_guard_common::abi::{Counter, InterfaceCounters, SEATS, ServiceIndex};
 
 use super::{Counted, Model, Way};
 use crate::prog_run::{PerCpuMap, Program};
@@ -78,7 +78,7 @@ impl Loaded {
 
     fn sum(&mut self) -> Result<Box<InterfaceCounters>> {
         let mut sum: Box<InterfaceCounters> = Box::new(zerocopy::FromZeros::new_zeroed());
-        for cpu in self.interfaces.get(self.interface).context("the interface has no counters")? {
+        for cpu in self.interfaces.get(self.interface % SEATS).context("no such seat")? {
             for (sum, one) in sum.counters.as_flattened_mut().iter_mut().zip(cpu.counters.as_flattened()) {
                 sum.packets += one.packets;
                 sum.bytes += one.bytes;

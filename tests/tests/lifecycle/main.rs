@@ -6,6 +6,7 @@ mod down;
 mod foreign;
 mod interfaces;
 mod reload;
+mod seats;
 
 use std::collections::BTreeMap;
 use std::fs;

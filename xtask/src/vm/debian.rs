@@ -145,7 +145,7 @@ impl<'a> Release<'a> {
 }
 
 /// Where this machine gets Debian from: a mirror that it is known to reach.
-fn mirror() -> Result<String> {
+pub(super) fn mirror() -> Result<String> {
     let format = "$(LABEL) $(REPO_URI)";
     let targets = output(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]))?;
     match targets.lines().find_map(|line| line.strip_prefix("Debian ")) {

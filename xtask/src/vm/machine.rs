@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use std::{
     ffi::OsString,
     io::{BufRead as _, BufReader, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
@@ -23,7 +23,7 @@ const SILENCE: Duration = Duration::from_mins(6);
 const SLOWNESS: &str = "4";
 
 /// Ends the machine whatever happens.
-struct Machine(Child);
+pub(super) struct Machine(Child);
 
 impl Drop for Machine {
     fn drop(&mut self) {
@@ -38,14 +38,30 @@ pub(super) fn run(kernel: &Kernel, image: &Path, arguments: &[OsString]) -> Resu
     let environment =
         format!("OLLAMA_GUARD_BIN=/usr/bin/ollama-guard OLLAMA_GUARD_PATIENCE={SLOWNESS} OLLAMA_GUARD_NO_SKIP=1");
     let line = format!("console=ttyS0 quiet panic=-1 {environment} PATH=/usr/bin -- {}", words.join(" "));
+    let mut qemu = Command::new(program()?);
+    hardware(&mut qemu, kernel, image, &line);
+    let child = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start QEMU")?;
+    let (_machine, lines) = console(child)?;
+    listen(&lines)
+}
+
+/// QEMU.
+pub(super) fn program() -> Result<PathBuf> {
+    sh::find_program("qemu-system-x86_64").context("needs qemu-system-x86_64")
+}
+
+/// An emulated machine with this kernel, file system and kernel command line, its console on standard output, and nothing
+/// else.
+pub(super) fn hardware(qemu: &mut Command, kernel: &Kernel, image: &Path, line: &str) {
     // QEMU 7.2 leaves wrong flags behind after cmpxchg16b; kernels without it use locks.
-    let mut qemu = Command::new(sh::find_program("qemu-system-x86_64").context("needs qemu-system-x86_64")?);
     qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", "2", "-m", "1536"]);
     qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
-    qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(image).args(["-append", &line]);
-    let child = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start QEMU")?;
-    let mut machine = Machine(child);
+    qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(image).args(["-append", line]);
+}
 
+/// What a started machine says, line by line. The machine ends with the first of the two.
+pub(super) fn console(child: Child) -> Result<(Machine, mpsc::Receiver<String>)> {
+    let mut machine = Machine(child);
     let console = machine.0.stdout.take().context("QEMU without a console")?;
     let (send, lines) = mpsc::channel();
     thread::spawn(move || {
@@ -56,7 +72,7 @@ pub(super) fn run(kernel: &Kernel, image: &Path, arguments: &[OsString]) -> Resu
             }
         }
     });
-    listen(&lines)
+    Ok((machine, lines))
 }
 
 fn listen(lines: &mpsc::Receiver<String>) -> Result<Vec<String>> {

@@ -1,0 +1,16 @@
+//! The account of the service: a user without a shell, and the group of those who may ask the daemon.
+
+use nix::unistd::{Group, User};
+
+/// Name of both; made by the package (`dist/sysusers.d/ollama-guard.conf`).
+pub const NAME: &str = "ollama-guard";
+
+/// The user's id; none where the package is not installed.
+pub fn user() -> Option<u32> {
+    User::from_name(NAME).ok().flatten().map(|user| user.uid.as_raw())
+}
+
+/// The group's id, likewise.
+pub fn group() -> Option<u32> {
+    Group::from_name(NAME).ok().flatten().map(|group| group.gid.as_raw())
+}
