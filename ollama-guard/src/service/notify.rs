@@ -73,7 +73,8 @@ pub(super) fn stopping() {
 /// What a pass amounts to, for `systemctl status`.
 pub(super) fn words(policy: &Policy, pass: &Pass) -> String {
     if !policy.layers.wall && !policy.layers.seatbelt {
-        return "NOTHING IS GUARDED: wall = false and seatbelt = false; set one of them to true, then reload".to_owned();
+        return "NOTHING IS GUARDED: wall = false and seatbelt = false; set one of them to true, then reload"
+            .to_owned();
     }
     let what = services(&policy.services);
     let mut words = match policy.mode {

@@ -5,7 +5,8 @@
 //! read or at least suspected, and a port that is read is the right one.
 
 use etherparse::{
-    EtherType, IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice, LaxIpv4Slice, LaxIpv6Slice, LaxNetSlice, LaxSlicedPacket,
+    EtherType, IpNumber, Ipv4HeaderSlice, Ipv6ExtensionSlice, Ipv6HeaderSlice, LaxIpv4Slice, LaxIpv6Slice, LaxNetSlice,
+    LaxSlicedPacket,
 };
 use ollama_guard_common::{
     Ambiguity, MAX_EXTENSIONS, MAX_TAGS, MAX_TRANSPORT_OFFSET, Protocol, Traffic, Transport, classify_ethernet,
@@ -94,16 +95,19 @@ fn v4(ip: &LaxIpv4Slice<'_>) -> Found {
 }
 
 fn v6(ip: &LaxIpv6Slice<'_>) -> Found {
-    let header: Ipv6HeaderSlice<'_> = ip.header();
-    let extensions = ip.extensions();
-    let is_later = extensions.clone().into_iter().any(|extension| {
-        matches!(extension, etherparse::Ipv6ExtensionSlice::Fragment(fragment) if fragment.fragment_offset().value() != 0)
-    });
-    if is_later {
-        return Found::Later;
+    let (header, extensions): (Ipv6HeaderSlice<'_>, _) = (ip.header(), ip.extensions());
+    let found = |headers| {
+        let behind = header.slice().len() + extensions.slice().len();
+        ports(ip.payload().ip_number, ip.payload().payload, behind, headers)
+    };
+    if found(0) == Found::Nothing {
+        // A chain that ends too early: etherparse 0.21 must not be asked for its parts, it reads past their end.
+        return Found::Nothing;
     }
-    let behind = header.slice().len() + extensions.slice().len();
-    ports(ip.payload().ip_number, ip.payload().payload, behind, extensions.clone().into_iter().count())
+    let is_later = extensions.clone().into_iter().any(|extension| {
+        matches!(extension, Ipv6ExtensionSlice::Fragment(fragment) if fragment.fragment_offset().value() != 0)
+    });
+    if is_later { Found::Later } else { found(extensions.clone().into_iter().count()) }
 }
 
 fn ports(number: IpNumber, payload: &[u8], behind: usize, headers: usize) -> Found {
