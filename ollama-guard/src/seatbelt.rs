@@ -23,17 +23,3 @@ pub use status::{Condition, SeatbeltStatus, read_status};
 
 /// The table's name, in the family `inet`.
 pub const TABLE: &str = "ollama_guard";
-
-/// For the fuzzer: the first byte says what kind of object the rest describes, as attributes of a message from the kernel.
-#[cfg(fuzzing)]
-pub fn fuzz(bytes: &[u8]) {
-    use object::Kind;
-    let [kind, attributes @ ..] = bytes else { return };
-    let kinds = [Kind::Table, Kind::Chain, Kind::Rule, Kind::Set, Kind::Element, Kind::Counter];
-    let mut message = vec![0; 20]; // struct nlmsghdr, struct nfgenmsg
-    message.extend(attributes);
-    message.resize(message.len().next_multiple_of(4), 0);
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    message[..4].copy_from_slice(&length.to_ne_bytes());
-    libnftnl::read(kinds[usize::from(*kind) % kinds.len()], &message);
-}

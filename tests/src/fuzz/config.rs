@@ -20,7 +20,7 @@ pub fn check(bytes: &[u8]) {
         }
         (Err(error), Err(_)) => {
             let words = error.to_string();
-            assert!(words.contains("config.toml") && words.len() < 20_000 + 20 * text.len(), "{words}");
+            assert!(words.contains("config.toml") && words.len() < 50_000 + 500 * text.len(), "{words}");
         }
         _ => panic!("one reading is valid, the other is not"),
     }
