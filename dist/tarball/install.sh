@@ -19,6 +19,7 @@ files() {
     echo "$program"
     echo "$units/ollama-guard.service"
     echo "$units/ollama-guard-metrics.socket"
+    echo "$units/ollama-guard.service.d/10-containers.conf"
     echo "$units/ollama.service.d/ollama-guard.conf"
     echo /etc/sysusers.d/ollama-guard.conf
     for page in "$here"/man/*; do
@@ -38,7 +39,8 @@ pacman -S libnftnl libmnl; apt install libnftnl11 libmnl0) and a C library as ne
     install -D -m 755 "$here/ollama-guard" "$program"
     install -D -m 644 "$here/sysusers.d/ollama-guard.conf" /etc/sysusers.d/ollama-guard.conf
     [ -e /etc/ollama-guard/config.toml ] || install -D -m 644 "$here/config.toml" /etc/ollama-guard/config.toml
-    for unit in ollama-guard.service ollama-guard-metrics.socket ollama.service.d/ollama-guard.conf; do
+    for unit in ollama-guard.service ollama-guard.service.d/10-containers.conf ollama-guard-metrics.socket \
+        ollama.service.d/ollama-guard.conf; do
         sed "s#/usr/bin/ollama-guard#$program#" "$here/systemd/$unit" | install -D -m 644 /dev/stdin "$units/$unit"
     done
     for page in "$here"/man/*; do
@@ -50,19 +52,18 @@ pacman -S libnftnl libmnl; apt install libnftnl11 libmnl0) and a C library as ne
 
     systemd-sysusers ollama-guard.conf
     systemctl daemon-reload
-    systemctl enable --quiet ollama-guard.service ollama-guard-metrics.socket
-    systemctl start ollama-guard-metrics.socket || true
+    systemctl enable --quiet ollama-guard.service
     systemctl restart ollama-guard.service || fail "it did not start: journalctl -u ollama-guard"
     "$program" status
 }
 
 uninstall() {
-    systemctl disable --now --quiet ollama-guard-metrics.socket ollama-guard.service || true
+    systemctl disable --now --quiet ollama-guard.service || true
     if [ -x "$program" ]; then
         "$program" down
     fi
     files | while read -r file; do rm -f "$file"; done
-    rmdir "$units/ollama.service.d" 2>/dev/null || true
+    rmdir "$units/ollama.service.d" "$units/ollama-guard.service.d" 2>/dev/null || true
     systemctl daemon-reload
     userdel ollama-guard 2>/dev/null || true
     echo "removed; /etc/ollama-guard is kept"

@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 use crate::Outcome;
 
 /// Part of the pin directory's name.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 /// Most services of one policy: an index takes four bits, zero meaning none.
 pub const MAX_SERVICES: usize = 15;
 
@@ -200,6 +200,12 @@ pub struct Pending {
     pub key: SourceKey,
     /// How much.
     pub counters: SourceCounters,
+    /// When the last [`Event`] of this source was due, `CLOCK_MONOTONIC` nanoseconds.
+    pub event_due: u64,
+    /// How many of these packets events have told of.
+    pub told: u64,
+    /// Which of the CPU's sources this is: counts from 1, never used again.
+    pub stay: u64,
 }
 
 /// Slots of pending sources; a power of two.
@@ -220,6 +226,18 @@ pub struct Gate {
     pub window: u64,
     /// Sources admitted at first sight in this window.
     pub admitted: u64,
+    /// Events that were due and not sent, since the map was made.
+    pub events_lost: u64,
+    /// When the current second of the events' budget began, `CLOCK_MONOTONIC` nanoseconds.
+    pub second: u64,
+    /// Events sent in this second.
+    pub events: u64,
+    /// Sources admitted, since the map was made.
+    pub stays: u64,
+    /// Sources entered into `strangers` and `clients`, since the maps were made.
+    pub entered: u64,
+    /// Zero.
+    pub reserved: u64,
     /// Sources that were admitted and not yet displaced.
     pub pending: [Pending; PENDING_SLOTS],
     /// The newest source of each slot, as a hash.
@@ -230,6 +248,47 @@ pub struct Gate {
 pub const GATE_WINDOW: u64 = 4_000_000;
 /// Sources admitted at first sight in a window: 16 000 a second and CPU, far above what is not a flood.
 pub const GATE_BUDGET: u64 = 64;
+
+/// A refused packet, and how many like it there were: an entry of the ring `events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct Event {
+    /// Who sent it, where it arrived, for which service, what became of it.
+    pub key: SourceKey,
+    /// When, `CLOCK_MONOTONIC` nanoseconds.
+    pub at: u64,
+    /// Packets of this source that this CPU has not told of before.
+    pub count: u64,
+    /// [`Pending::stay`].
+    pub stay: u64,
+    /// Packets that this CPU counted during this stay.
+    pub seen: u64,
+    /// [`crate::Address`]'s words, of its destination.
+    pub destination: [u32; 4],
+    /// Which CPU.
+    pub cpu: u32,
+    /// Destination port; 0 where it cannot be read.
+    pub port: u16,
+    /// Which slot of the CPU's [`Gate::pending`].
+    pub slot: u16,
+    /// IP protocol number; 0 where it cannot be read.
+    pub protocol: u8,
+    /// 4, 6, or 0: a source made room for another, and this is what was left to tell of it.
+    pub destination_family: u8,
+    /// [`Outcome`].
+    pub outcome: u8,
+    /// Zero.
+    pub reserved: [u8; 5],
+}
+
+/// Shortest time between two events of a source on a CPU, in nanoseconds.
+pub const EVENT_INTERVAL: u64 = 1_000_000_000;
+/// Events a CPU sends in a second: far above what is not a flood, and in a flood far below what a packet costs.
+pub const EVENT_BUDGET: u64 = 1024;
+/// Of these, for sources at first sight; the rest is for those that keep sending.
+pub const EVENT_BUDGET_NEW: u64 = 768;
+/// Bytes of the ring `events`: a power of two, a multiple of every page size.
+pub const EVENT_RING: u32 = 1 << 18;
 
 /// Key of the allow-list trie `allow_v4`: `BPF_MAP_TYPE_LPM_TRIE` wants the prefix length, then the address in
 /// network byte order.
@@ -260,8 +319,9 @@ const _: () = {
     assert!(size_of::<InterfaceCounters>() == 16 * 12 * 16 + 40);
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<SourceCounters>() == 24);
-    assert!(size_of::<Pending>() == 48);
-    assert!(size_of::<Gate>() == 32 + 48 * PENDING_SLOTS + 4 * GATE_SLOTS);
+    assert!(size_of::<Pending>() == 72);
+    assert!(size_of::<Gate>() == 80 + 72 * PENDING_SLOTS + 4 * GATE_SLOTS);
+    assert!(size_of::<Event>() == 88);
     assert!(size_of::<AllowKeyV4>() == 8 && size_of::<AllowKeyV6>() == 20);
     // A per-CPU value may be 32 KiB at most (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Gate>() <= 32 << 10 && size_of::<InterfaceCounters>() <= 32 << 10);

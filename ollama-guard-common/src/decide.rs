@@ -62,7 +62,7 @@ pub fn suspect<R: Policy>(policy: &R, traffic: Traffic) -> Option<Suspect> {
         Traffic::Other | Traffic::Ip(_, Transport::Other) => None,
         Traffic::Ip(network, Transport::Port(protocol, port)) => {
             let service = policy.service(protocol, port)?;
-            Some(Suspect { network: Some(network), service, ambiguity: None })
+            Some(Suspect { network: Some(network), service, ambiguity: None, protocol: Some(protocol), port })
         }
         Traffic::Ip(network, Transport::Ambiguous(ambiguity, protocol)) => {
             ambiguous(policy, Some(network), ambiguity, protocol)
@@ -86,7 +86,13 @@ fn ambiguous<R: Policy>(
         InterfaceClass::Guarded => true,
     };
     let ours = refuses && policy.guards_any(protocol);
-    ours.then_some(Suspect { network, service: ServiceIndex::UNKNOWN, ambiguity: Some(ambiguity) })
+    ours.then_some(Suspect { network, service: ServiceIndex::UNKNOWN, ambiguity: Some(ambiguity), protocol, port: 0 })
+}
+
+/// Where a suspect was going, as far as it says.
+#[inline(always)]
+pub fn destination<P: Packet + ?Sized>(packet: &P, suspect: Suspect) -> Address {
+    address(packet, suspect.network, End::Destination)
 }
 
 /// The dear step: what becomes of it.

@@ -20,7 +20,7 @@ mod suspect;
 
 pub use address::Address;
 pub use classify::{Network, Traffic, Transport, classify_ethernet, classify_network};
-pub use decide::{Decision, Policy, Verdict, judge, suspect};
+pub use decide::{Decision, Policy, Verdict, destination, judge, suspect};
 pub use ethernet::{MAX_TAGS, Payload, untag};
 pub use glance::{ethertype, glance};
 pub use ip::{MAX_EXTENSIONS, MAX_TRANSPORT_OFFSET};
@@ -35,4 +35,15 @@ pub enum Protocol {
     Tcp,
     /// IP protocol 17 (RFC 768).
     Udp,
+}
+
+impl Protocol {
+    /// The IP protocol number.
+    #[inline(always)]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! A packet between the two steps of a decision.
 
 use crate::abi::ServiceIndex;
-use crate::{Ambiguity, Network};
+use crate::{Ambiguity, Network, Protocol};
 
 /// A packet that is, or may be, for a guarded port. All it needs to be judged, without a reference into the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,19 +12,24 @@ pub struct Suspect {
     pub service: ServiceIndex,
     /// Why the port cannot be read.
     pub ambiguity: Option<Ambiguity>,
+    /// The transport protocol, if it is known.
+    pub protocol: Option<Protocol>,
+    /// The destination port; 0 where it cannot be read.
+    pub port: u16,
 }
 
 const VERSION: u32 = 16;
 const SERVICE: u32 = 20;
 const AMBIGUITY: u32 = 24;
-const PRESENT: u32 = 1 << 31;
+const PROTOCOL: u32 = 28;
+const PRESENT: u64 = 1 << 31;
+const PORT: u32 = 32;
 
 impl Suspect {
     /// One number, never zero: what a kernel program hands to the function that judges. An `Option` of this type would
     /// be passed in memory, partly undefined, which the verifier refuses to read.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the classifier's bounds keep offsets far below 16 bits")]
-    pub const fn to_bits(self) -> u32 {
+    pub const fn to_bits(self) -> u64 {
         let (version, offset) = match self.network {
             Some(Network::V4(offset)) => (4, offset),
             Some(Network::V6(offset)) => (6, offset),
@@ -36,16 +41,25 @@ impl Suspect {
             Some(Ambiguity::Extension) => 2,
             Some(Ambiguity::Truncated) => 3,
         };
+        let protocol = match self.protocol {
+            None => 0,
+            Some(Protocol::Tcp) => 1,
+            Some(Protocol::Udp) => 2,
+        };
+        // The classifier's bounds keep offsets far below 16 bits.
         PRESENT
-            | (offset as u32 & 0xffff)
+            | (offset as u64 & 0xffff)
             | version << VERSION
-            | (self.service.get() as u32) << SERVICE
+            | (self.service.get() as u64) << SERVICE
             | ambiguity << AMBIGUITY
+            | protocol << PROTOCOL
+            | (self.port as u64) << PORT
     }
 
     /// The suspect behind [`Self::to_bits`].
     #[inline(always)]
-    pub const fn from_bits(bits: u32) -> Self {
+    #[expect(clippy::cast_possible_truncation, reason = "each field is masked to its width")]
+    pub const fn from_bits(bits: u64) -> Self {
         let offset = (bits & 0xffff) as usize;
         Self {
             network: match bits >> VERSION & 0xf {
@@ -60,6 +74,12 @@ impl Suspect {
                 2 => Some(Ambiguity::Extension),
                 _ => Some(Ambiguity::Truncated),
             },
+            protocol: match bits >> PROTOCOL & 0x3 {
+                0 => None,
+                1 => Some(Protocol::Tcp),
+                _ => Some(Protocol::Udp),
+            },
+            port: (bits >> PORT) as u16,
         }
     }
 }

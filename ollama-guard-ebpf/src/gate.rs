@@ -3,9 +3,10 @@
 
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
 use ollama_guard_common::abi::{
-    GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, Gate, PENDING_SLOTS, Pending, SourceCounters, SourceKey,
+    EVENT_INTERVAL, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, Gate, PENDING_SLOTS, Pending, SourceCounters, SourceKey,
 };
 
+use crate::events;
 use crate::maps::STRANGERS;
 use crate::record::attribute;
 use crate::rules::rule;
@@ -23,27 +24,44 @@ pub(crate) fn now(gate: &mut Gate) -> u64 {
     gate.now
 }
 
-/// Adds to what is pending of a source; to do so for one that is not, displaces another into `strangers`.
+/// No hash is that: see [`mix`].
+pub(crate) const NOTHING_TO_TELL: u64 = 0;
+
+/// Adds to what is pending of a source; to do so for one that is not, displaces another into `strangers`. Returns the
+/// source's hash if an event is due.
 #[inline(always)]
-pub(crate) fn suspend(gate: &mut Gate, key: SourceKey, more: SourceCounters) {
+pub(crate) fn suspend(gate: &mut Gate, key: SourceKey, more: SourceCounters) -> u64 {
     let hash = mix(&key);
     let pending = &mut gate.pending[hash as usize & (PENDING_SLOTS - 1)];
     if pending.key.is(&key) {
         pending.counters.counter.packets += more.counter.packets;
         pending.counters.counter.bytes += more.counter.bytes;
         pending.counters.last_seen = more.last_seen;
+        if more.last_seen.wrapping_sub(pending.event_due) < EVENT_INTERVAL { NOTHING_TO_TELL } else { hash }
     } else if admits(gate, hash, more.last_seen) {
-        displace(gate, hash);
-        gate.pending[hash as usize & (PENDING_SLOTS - 1)] = Pending { key, counters: more };
+        displace(gate, hash, more.last_seen);
+        gate.stays += 1;
+        let stay = gate.stays;
+        gate.pending[hash as usize & (PENDING_SLOTS - 1)] =
+            Pending { key, counters: more, event_due: 0, told: 0, stay };
+        hash
+    } else {
+        gate.events_lost += 1;
+        NOTHING_TO_TELL
     }
 }
 
 /// Adds what is pending in a slot to `strangers`.
 #[inline(always)]
-fn displace(gate: &Gate, hash: u64) {
+fn displace(gate: &mut Gate, hash: u64, now: u64) {
     let pending = &gate.pending[hash as usize & (PENDING_SLOTS - 1)];
     if pending.key.family != 0 {
-        attribute(&STRANGERS, &pending.key, &pending.counters);
+        let untold = pending.told != 0 && pending.told != pending.counters.counter.packets;
+        let new = attribute(&STRANGERS, &pending.key, &pending.counters);
+        gate.entered += u64::from(new);
+        if untold {
+            events::tell_rest(hash, now);
+        }
     }
 }
 
@@ -66,7 +84,7 @@ fn admits(gate: &mut Gate, hash: u64, now: u64) -> bool {
     admitted
 }
 
-/// A seeded hash whose low and high bits depend on the whole key.
+/// A seeded hash whose low and high bits depend on the whole key; never zero.
 #[inline(always)]
 fn mix(key: &SourceKey) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -75,5 +93,5 @@ fn mix(key: &SourceKey) -> u64 {
     let prefix = (u64::from(a) << 32 | u64::from(b)) ^ outer;
     let host = u64::from(c) << 32 | u64::from(d);
     let hash = (prefix.wrapping_mul(ODD) ^ host).wrapping_mul(ODD);
-    hash ^ hash >> 29
+    (hash ^ hash >> 29) | 1 << 20
 }

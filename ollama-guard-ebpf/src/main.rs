@@ -16,6 +16,7 @@
 
 mod access;
 mod bounds;
+mod events;
 mod gate;
 mod maps;
 mod record;

@@ -5,19 +5,30 @@ use core::ptr::addr_of_mut;
 
 use aya_ebpf::maps::LruHashMap;
 use ollama_guard_common::abi::{Counter, InterfaceCounters, LastDrop, SEATS, SourceCounters, SourceKey};
-use ollama_guard_common::{Decision, Fate, Verdict};
+use ollama_guard_common::{Decision, Fate, Packet, Suspect, Verdict};
 
 use crate::bounds::opaque;
-use crate::gate;
 use crate::maps::{CLIENTS, GATE, INTERFACES, INTERFACES_UNSEATED};
+use crate::{events, gate};
 
 /// `BPF_NOEXIST`, `include/uapi/linux/bpf.h`.
 const NO_EXIST: u64 = 1;
 
+/// What was judged.
+pub(crate) struct Seen<'a, P> {
+    /// Its bytes.
+    pub(crate) packet: &'a P,
+    /// What the first look found.
+    pub(crate) suspect: Suspect,
+    /// What it counts for.
+    pub(crate) size: Counter,
+}
+
 /// Counts what was decided and gives the verdict.
 #[inline(always)]
-pub(crate) fn conclude(decision: Decision, interface: u32, size: Counter) -> Verdict {
+pub(crate) fn conclude<P: Packet>(decision: Decision, interface: u32, seen: &Seen<'_, P>) -> Verdict {
     let Decision { outcome, service, source } = decision;
+    let size = seen.size;
     // An array of one entry always has it; the verifier wants to see the question.
     let Some(gate) = GATE.get_ptr_mut(0) else { return decision.verdict() };
     // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.
@@ -40,9 +51,12 @@ pub(crate) fn conclude(decision: Decision, interface: u32, size: Counter) -> Ver
     if source.family != 0 {
         let counters = SourceCounters { counter: size, last_seen: now };
         if refused {
-            gate::suspend(gate, key(&decision, interface), counters);
-        } else {
-            attribute(&CLIENTS, &key(&decision, interface), &counters);
+            let hash = gate::suspend(gate, key(&decision, interface), counters);
+            if hash != gate::NOTHING_TO_TELL {
+                events::tell(hash, outcome, seen.packet, seen.suspect);
+            }
+        } else if attribute(&CLIENTS, &key(&decision, interface), &counters) {
+            gate.entered += 1;
         }
     }
     decision.verdict()
@@ -70,9 +84,13 @@ fn key(decision: &Decision, interface: u32) -> SourceKey {
 }
 
 /// Adds to a source's counters. A source evicted meanwhile loses this packet to "unattributed", which is the total
-/// less the sum over sources, so that the sums still hold.
+/// less the sum over sources, so that the sums still hold. True if the source is new.
 #[inline(always)]
-pub(crate) fn attribute(sources: &LruHashMap<SourceKey, SourceCounters>, key: &SourceKey, more: &SourceCounters) {
+pub(crate) fn attribute(
+    sources: &LruHashMap<SourceKey, SourceCounters>,
+    key: &SourceKey,
+    more: &SourceCounters,
+) -> bool {
     if let Some(counters) = sources.get_ptr_mut(key) {
         // SAFETY: pointers into a live map entry; other CPUs add to it too, hence the atomics. The time stamp may
         // be written by several at once: each writes a right one.
@@ -81,10 +99,10 @@ pub(crate) fn attribute(sources: &LruHashMap<SourceKey, SourceCounters>, key: &S
             add(addr_of_mut!((*counters).counter.bytes), more.counter.bytes);
             addr_of_mut!((*counters).last_seen).write(more.last_seen);
         }
-        return;
+        return false;
     }
     // Another CPU may insert the same source first: then these packets stay unattributed.
-    let _ = sources.insert(key, more, NO_EXIST);
+    sources.insert(key, more, NO_EXIST).is_ok()
 }
 
 /// Adds atomically without fetching: `BPF_XADD`, which every kernel has. Rust offers no atomic addition on this

@@ -9,7 +9,7 @@ use ollama_guard_common::{
 };
 
 use crate::access::{Datagram, Frame, Linear};
-use crate::record::conclude;
+use crate::record::{Seen, conclude};
 use crate::route::Route;
 use crate::rules::Constants;
 
@@ -78,12 +78,12 @@ fn classify<P: Packet>(frame: &P, ethertype: u16) -> Traffic {
 }
 
 #[inline(never)]
-fn look_again(skb: *mut __sk_buff) -> u32 {
+fn look_again(skb: *mut __sk_buff) -> u64 {
     bits(skb, classify(&Frame { skb }, ethertype(skb)))
 }
 
 #[inline(never)]
-fn look_again_l3(skb: *mut __sk_buff) -> u32 {
+fn look_again_l3(skb: *mut __sk_buff) -> u64 {
     let packet = Datagram { skb };
     packet.pull();
     bits(skb, classify_network(&packet, ethertype(skb), 0))
@@ -91,7 +91,7 @@ fn look_again_l3(skb: *mut __sk_buff) -> u32 {
 
 /// [`Suspect::to_bits`], or 0 for a packet that is none of our business.
 #[inline(always)]
-fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u32 {
+fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u64 {
     match suspect(&policy(skb), traffic) {
         Some(suspect) => suspect.to_bits(),
         None => 0,
@@ -99,30 +99,32 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u32 {
 }
 
 #[inline(never)]
-fn act(skb: *mut __sk_buff, suspect: u32) -> i32 {
+fn act(skb: *mut __sk_buff, suspect: u64) -> i32 {
     enact(skb, &Frame { skb }, suspect)
 }
 
 /// For packets that a glance has judged: it has seen that their headers are in the linear part.
 #[inline(never)]
-fn act_on_linear(skb: *mut __sk_buff, suspect: u32) -> i32 {
+fn act_on_linear(skb: *mut __sk_buff, suspect: u64) -> i32 {
     enact(skb, &linear(skb), suspect)
 }
 
 #[inline(never)]
-fn act_l3(skb: *mut __sk_buff, suspect: u32) -> i32 {
+fn act_l3(skb: *mut __sk_buff, suspect: u64) -> i32 {
     enact(skb, &Datagram { skb }, suspect)
 }
 
 #[inline(always)]
-fn enact<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u32) -> i32 {
+fn enact<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u64) -> i32 {
     let policy = policy(skb);
-    let decision = judge(&policy, packet, Suspect::from_bits(suspect));
+    let suspect = Suspect::from_bits(suspect);
+    let decision = judge(&policy, packet, suspect);
     // SAFETY: as above.
     let (merged, bytes) = unsafe { ((*skb).gso_segs, (*skb).len) };
     // An aggregate counts as the packets it was merged from; anything else says 0.
     let packets = u64::from(if merged == 0 { 1 } else { merged });
-    match conclude(decision, policy.route.interface, Counter { packets, bytes: bytes.into() }) {
+    let seen = Seen { packet, suspect, size: Counter { packets, bytes: bytes.into() } };
+    match conclude(decision, policy.route.interface, &seen) {
         Verdict::Pass => TC_ACT_UNSPEC,
         Verdict::Drop => TC_ACT_SHOT,
     }

@@ -12,7 +12,7 @@ use ollama_guard_common::{
 };
 
 use crate::access::Linear;
-use crate::record::conclude;
+use crate::record::{Seen, conclude};
 use crate::route::Route;
 use crate::rules::Constants;
 
@@ -53,7 +53,7 @@ fn look<const FRAGS: bool>(context: *mut xdp_md) -> u32 {
 }
 
 #[inline(never)]
-fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: u32) -> u32 {
+fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: u64) -> u32 {
     let context = XdpContext::new(context);
     let (policy, frame, suspect) = (policy(&context), frame(&context), Suspect::from_bits(suspect));
     let decision = judge(&policy, &frame, suspect);
@@ -63,7 +63,8 @@ fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: u32) -> u32 {
     } else {
         (frame.end - frame.start) as u64
     };
-    match conclude(decision, policy.route.interface, Counter { packets: 1, bytes }) {
+    let seen = Seen { packet: &frame, suspect, size: Counter { packets: 1, bytes } };
+    match conclude(decision, policy.route.interface, &seen) {
         Verdict::Pass => XDP_PASS,
         Verdict::Drop => XDP_DROP,
     }

@@ -44,6 +44,11 @@ pub enum Command {
     Status(StatusArgs),
     /// Show who sent packets to the guarded ports
     Sources(SourcesArgs),
+    /// Show drops as they happen
+    ///
+    /// The first of a sender at once, then one line a second about it with a count. The daemon must be running; any
+    /// number of these may run at a time. The same lines are in the daemon's log, as far as they fit.
+    Events(EventsArgs),
     /// Print the metrics once, or write them to a file for node_exporter
     ///
     /// The daemon serves the same, and senders one by one besides, under `[metrics] listen`. This is for hosts whose
@@ -97,6 +102,14 @@ pub struct SourcesArgs {
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub top: Option<u32>,
+}
+
+/// Options of `events`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EventsArgs {
+    /// Print one JSON document a line for scripts (documented in docs/json.md)
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `metrics`.

@@ -2,6 +2,7 @@
 
 pub mod check;
 mod down;
+mod events;
 mod look;
 mod metrics;
 pub mod output;
@@ -25,6 +26,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Run(_) => run::run(file),
         Command::Status(args) => status::status(file, args),
         Command::Sources(args) => sources::sources(file, args),
+        Command::Events(args) => events::events(file, args),
         Command::Metrics(args) => metrics::metrics(file, args),
         Command::Down(_) => down::down(file),
         Command::Prepare => prepare::prepare(file),

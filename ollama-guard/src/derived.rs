@@ -4,20 +4,24 @@
 //! to the container. The packets that arrive name the host's port only, and no rule sees where they end, so the port
 //! is looked up here and guarded as if it had been configured. A trusted interface still reaches it, and loopback.
 //!
-//! [`arguments`] and [`engine`] turn text into [`Forward`]s, [`decide()`] makes ports of them; all pure. [`Watch`] reads.
+//! [`arguments`] and [`engine`] turn text into [`Forward`]s, [`decide()`] makes ports of them, [`memory`] keeps those that
+//! will be back; all pure. [`Watch`] reads.
 
 mod arguments;
 mod decide;
 mod engine;
+mod events;
 mod exchange;
+mod memory;
+mod silent;
 mod watch;
 
 use std::fmt;
 use std::net::IpAddr;
 
-use decide::decide;
 use serde::{Deserialize, Serialize};
-pub use watch::{Watch, look};
+pub use silent::SilentProxy;
+pub use watch::{Found, Watch, look};
 
 use crate::policy::{Protocol, ServiceName};
 
@@ -33,6 +37,8 @@ pub(crate) struct Forward {
     pub(crate) container: Option<String>,
     /// What forwards.
     pub(crate) through: String,
+    /// It does so now; else its container would, if it ran.
+    pub(crate) running: bool,
     /// Believed only if this user listens on the port: anybody can start a program with any name and arguments, but
     /// nobody can listen as somebody else. None for what root's container engine says.
     pub(crate) user: Option<u32>,
@@ -51,8 +57,16 @@ pub struct DerivedPort {
     pub container: Option<String>,
     /// What forwards, such as `docker-proxy`.
     pub through: String,
+    /// It leads there now; else it did, or its container would if it ran, and it is kept closed for that.
+    #[serde(default = "is_present")]
+    pub present: bool,
     /// Why it is not guarded all the same.
     pub refused: Option<String>,
+}
+
+/// What earlier versions wrote down was there.
+const fn is_present() -> bool {
+    true
 }
 
 impl DerivedPort {
@@ -70,10 +84,11 @@ impl DerivedPort {
 /// `tcp 8080 → ollama (container open-webui, docker-proxy)`.
 impl fmt::Display for DerivedPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { protocol, port, service, container, through, .. } = self;
-        match container {
-            Some(container) => write!(f, "{protocol} {port} → {service} (container {container}, {through})"),
-            None => write!(f, "{protocol} {port} → {service} ({through})"),
+        let Self { protocol, port, service, container, through, present, .. } = self;
+        write!(f, "{protocol} {port} → {service} (")?;
+        if let Some(container) = container {
+            write!(f, "container {container}, ")?;
         }
+        write!(f, "{through}{})", if *present { "" } else { ", not there now" })
     }
 }

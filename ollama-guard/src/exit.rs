@@ -1,5 +1,6 @@
 //! How the program ends: the exit codes that scripts and units rely on.
 
+use std::io;
 use std::process::ExitCode;
 
 /// The only place where an exit code has a number.
@@ -42,10 +43,13 @@ pub fn in_words(error: &anyhow::Error) -> String {
     })
 }
 
+/// The next step after an error of the system, if that is to be root; for the end of a message.
+pub fn as_root(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied { "; run it as root (sudo)" } else { "" }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use anyhow::Context as _;
 
     use super::*;

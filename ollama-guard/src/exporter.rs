@@ -10,10 +10,12 @@ mod pages;
 mod reader;
 #[cfg(test)]
 mod tests;
+pub mod web;
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -28,6 +30,7 @@ use crate::policy::{Listen, Paths, Policy};
 use connections::Connections;
 use listener::Listeners;
 use reader::Reader;
+use web::{Keeper, Web};
 
 /// A port may come free, and an address may come up with its VPN.
 const RETRY: Duration = Duration::from_secs(5);
@@ -39,6 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Where to listen; `None` switches the metrics off.
     pub listen: Option<Listen>,
+    /// What is asked of whoever connects; see [`web`].
+    pub web: Option<PathBuf>,
     /// Sources with series of their own.
     pub exported: usize,
     /// What to read.
@@ -54,6 +59,7 @@ impl Settings {
     pub fn new(policy: &Policy, config: PathBuf, reload: Reload) -> Self {
         Self {
             listen: policy.metrics.clone(),
+            web: policy.web_config.clone(),
             exported: usize::try_from(policy.sources.exported).unwrap_or(usize::MAX),
             paths: policy.paths.clone(),
             config,
@@ -113,19 +119,22 @@ fn serve(settings: watch::Receiver<Settings>, inherited: &[OwnedFd]) -> io::Resu
 async fn accept(mut settings: watch::Receiver<Settings>, reader: Reader, inherited: &[OwnedFd]) {
     let reader = Arc::new(Mutex::new(reader));
     let mut connections = Connections::default();
-    let (mut listeners, mut bound, mut told) = (Listeners::default(), None, None);
+    let (mut door, mut bound, mut told) = (Door::default(), None, None);
     loop {
-        let wanted = settings.borrow_and_update().listen.clone();
+        let wanted = {
+            let settings = settings.borrow_and_update();
+            (settings.listen.clone(), settings.web.clone())
+        };
         if bound.as_ref() != Some(&wanted) {
             // The old one first: the new address may contain it.
-            listeners = Listeners::default();
-            match Listeners::open(wanted.as_ref(), inherited) {
+            door = Door::default();
+            match Door::open(wanted.0.as_ref(), wanted.1.as_deref(), inherited) {
                 Ok(opened) => {
                     match opened.to_string() {
                         places if places.is_empty() => info!("metrics are switched off"),
                         places => info!("metrics are at {places}"),
                     }
-                    (listeners, bound, told) = (opened, Some(wanted), None);
+                    (door, bound, told) = (opened, Some(wanted), None);
                 }
                 Err(error) => {
                     let words = error.to_string();
@@ -138,12 +147,47 @@ async fn accept(mut settings: watch::Receiver<Settings>, reader: Reader, inherit
         }
         tokio::select! {
             changed = settings.changed() => if changed.is_err() { return },
-            accepted = listeners.accept() => match accepted {
-                Ok(stream) => connections.add(stream, &reader),
+            accepted = door.listeners.accept() => match accepted {
+                Ok(stream) => connections.add(stream, door.web(), &reader),
                 // No descriptors left, or the like: it passes.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             },
             () = sleep(RETRY), if bound.is_none() => {}
         }
+    }
+}
+
+/// Where connections come in, and what is asked of them.
+#[derive(Default)]
+struct Door {
+    listeners: Listeners,
+    keeper: Option<Keeper>,
+}
+
+impl Door {
+    /// What is asked first: nobody comes in while that is unknown.
+    fn open(listen: Option<&Listen>, web: Option<&Path>, inherited: &[OwnedFd]) -> anyhow::Result<Self> {
+        let keeper = web.filter(|_| listen.is_some()).map(Keeper::open).transpose()?;
+        Ok(Self { listeners: Listeners::open(listen, inherited)?, keeper })
+    }
+
+    /// What is asked of the next connection.
+    fn web(&mut self) -> Web {
+        let Some(keeper) = &mut self.keeper else { return Web::default() };
+        let (web, news) = keeper.current();
+        match news {
+            Some(Ok(())) => info!("the metrics' web configuration was read anew"),
+            Some(Err(error)) => error!("the metrics' web configuration before the change stays in force: {error}"),
+            None => {}
+        }
+        web
+    }
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = self.listeners.to_string();
+        let encrypted = self.keeper.as_ref().is_some_and(|keeper| keeper.web().tls.is_some());
+        f.write_str(&if encrypted { places.replace("http://", "https://") } else { places })
     }
 }

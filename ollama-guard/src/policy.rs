@@ -48,8 +48,44 @@ pub struct Policy {
     pub sources: SourceLimits,
     /// Where `/metrics` listens; `None` switches it off.
     pub metrics: Option<Listen>,
+    /// Encryption and passwords of `/metrics`: a file in the format of Prometheus' exporter-toolkit.
+    #[serde(default)]
+    pub web_config: Option<PathBuf>,
     /// Where pins and the control socket live.
     pub paths: Paths,
+}
+
+/// More entries than fit what is written down for `status`: each takes 68 bytes at least.
+const LONG_LIST: usize = 1000;
+
+impl Policy {
+    /// Is the allow-list too long to write down?
+    pub fn has_long_list(&self) -> bool {
+        self.allow.len() > LONG_LIST
+    }
+
+    /// The policy, without the entries of an allow-list that is too long to write down.
+    #[must_use]
+    pub fn without_long_list(&self) -> Self {
+        let keep = if self.has_long_list() { 0 } else { self.allow.len() };
+        Self {
+            profile: self.profile,
+            mode: self.mode,
+            layers: self.layers,
+            services: self.services.clone(),
+            trusted: self.trusted.clone(),
+            containers: self.containers.clone(),
+            container_access: self.container_access,
+            count_loopback: self.count_loopback,
+            forwarded: self.forwarded,
+            allow: self.allow[..keep].to_vec(),
+            attach: self.attach.clone(),
+            sources: self.sources,
+            metrics: self.metrics.clone(),
+            web_config: self.web_config.clone(),
+            paths: self.paths.clone(),
+        }
+    }
 }
 
 /// The three rings of trust (`profile = …`).

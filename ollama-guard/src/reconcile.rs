@@ -28,10 +28,13 @@ pub struct Reconciler {
     since: u64,
     /// Repairs of the table by earlier runs.
     repairs_before: u64,
+    /// Sources removed by earlier runs.
+    forgotten_before: u64,
     /// `None` where there is no BPF and the configuration asks for none.
     wall: Option<Wall>,
     seatbelt: seatbelt::Keeper,
     refusals: wall::Refusals,
+    lowered: wall::Lowered,
     proxies: Watch,
     /// What was last said of each interface, so that it is said once.
     told: BTreeMap<u32, String>,
@@ -90,16 +93,20 @@ impl Reconciler {
         });
         let earlier = earlier.flatten();
         let (services, _) = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default().update(&policy);
-        let (since, repairs_before) = earlier.map_or_else(|| (now(), 0), |state| (state.since, state.repairs));
-        let (seatbelt, refusals, proxies) = Default::default();
+        let proxies = Watch::resume(&policy, earlier.as_ref().map_or(&[], |state| &state.derived));
+        let (since, repairs_before, forgotten_before) =
+            earlier.map_or_else(|| (now(), 0, 0), |state| (state.since, state.repairs, state.forgotten));
+        let (seatbelt, refusals, lowered) = Default::default();
         Ok(Self {
             policy,
             services,
             since,
             repairs_before,
+            forgotten_before,
             wall,
             seatbelt,
             refusals,
+            lowered,
             proxies,
             told: BTreeMap::new(),
             written: None,
@@ -111,8 +118,17 @@ impl Reconciler {
         &self.policy
     }
 
+    /// Which counter index is which service.
+    pub fn services(&self) -> &ServiceTable {
+        &self.services
+    }
+
     /// Puts another policy in force at the next pass.
     pub fn set_policy(&mut self, policy: Policy) -> anyhow::Result<()> {
+        if policy != self.policy {
+            self.seatbelt.forget();
+            self.lowered = wall::Lowered::default();
+        }
         let pins = PinDirectory::at(&policy.paths.bpf);
         if self.wall.is_none() && policy.layers.wall {
             self.wall = Some(Wall::create(pins, policy.sources.tracked)?);
@@ -137,7 +153,7 @@ impl Reconciler {
         let host = Host { links: &links, placements: &placements, derived: &derived };
         // The seatbelt first: it covers every interface at once, by name.
         let belt = if self.policy.layers.seatbelt {
-            self.seatbelt.pass(ruleset(&self.policy, &host))
+            self.seatbelt.pass(&self.policy, &host)
         } else {
             seatbelt::Outcome::default()
         };
@@ -164,7 +180,7 @@ impl Reconciler {
     }
 
     fn pass_wall(&mut self, wall: &mut Wall, host: &Host<'_>, pass: &mut Pass) -> anyhow::Result<()> {
-        let outcome = wall::reconcile(wall, &self.policy, &self.services, host, &mut self.refusals)?;
+        let outcome = wall::reconcile(wall, &self.policy, &self.services, host, &mut self.refusals, &mut self.lowered)?;
         for (index, words) in &outcome.words {
             if self.told.get(index) != Some(words) {
                 if outcome.failed.contains(index) { warn!("{words}") } else { info!("{words}") }
@@ -174,13 +190,14 @@ impl Reconciler {
         let state = State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: self.since,
-            policy: self.policy.clone(),
-            allow_elided: false,
+            policy: self.policy.without_long_list(),
+            allow_elided: self.policy.has_long_list(),
             services: self.services.clone(),
             programs: outcome.programs.iter().map(|key| key.as_str().to_owned()).collect(),
             hook_reasons: outcome.reasons,
             derived: host.derived.to_vec(),
             repairs: self.repairs_before + self.seatbelt.repairs(),
+            forgotten: self.forgotten_before + wall.forgotten(),
         };
         if self.written.as_ref() != Some(&state) {
             wall.set_state(&state)?;

@@ -1,6 +1,5 @@
 //! The daemon: takes the lock, enforces, says so, and then only reacts.
 
-mod logs;
 mod notify;
 
 use std::os::fd::OwnedFd;
@@ -8,7 +7,6 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-pub use logs::init as init_logs;
 use notify::{Manager, words};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
@@ -16,6 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::config::ConfigError;
 use crate::control::Control;
+use crate::events::Events;
 use crate::exit::in_words;
 use crate::exporter::{Exporter, Settings};
 use crate::links::LinkEvents;
@@ -37,7 +36,7 @@ pub async fn run(
     reload: &dyn Fn() -> Result<Policy, ConfigError>,
 ) -> anyhow::Result<()> {
     let _lock = InstanceLock::take(&policy.paths.run)?;
-    let mut events = LinkEvents::open().context("cannot listen for interface changes")?;
+    let mut link_events = LinkEvents::open().context("cannot listen for interface changes")?;
     let mut signals = Signals::listen()?;
     let mut manager = Manager::new();
     let mut reconciler = Reconciler::new(policy)?;
@@ -49,12 +48,13 @@ pub async fn run(
     notify::ready();
     let reloaded = Reload { successful: true, last_success: SystemTime::now() };
     let exporter = Exporter::start(Settings::new(reconciler.policy(), config, reloaded), sockets);
+    let events = Events::start(reconciler.policy().paths.clone(), reconciler.services().clone());
     let mut monitor = RulesetMonitor::default();
     let mut due = Instant::now() + FULL_PASS;
     loop {
         let mut reloading = false;
         tokio::select! {
-            changed = events.changed() => changed?,
+            changed = link_events.changed() => changed?,
             () = sleep_until(due) => {}
             () = reconciler.proxies_changed() => {}
             () = monitor.touched(reconciler.seatbelt_port()) => {}
@@ -66,6 +66,7 @@ pub async fn run(
                 reloading = true;
                 notify::reloading();
                 apply(&mut reconciler, reload, &exporter);
+                events.change(reconciler.services());
             }
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,

@@ -9,6 +9,7 @@ pub mod docker;
 pub mod frames;
 pub mod fuzz;
 pub mod guard;
+pub mod hammer;
 pub mod layers;
 pub mod leftovers;
 pub mod listener;

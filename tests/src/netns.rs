@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use crate::leftovers;
 use crate::process::Process;
@@ -95,6 +96,15 @@ impl Netns {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         })
+    }
+
+    /// An interface's MAC address.
+    pub fn mac(&self, interface: &str) -> Result<[u8; 6]> {
+        let text = self.run("ip", &["-json", "link", "show", interface])?;
+        let links: Value = serde_json::from_str(&text)?;
+        let text = links[0]["address"].as_str().context("an interface without an address")?;
+        let bytes: Vec<u8> = text.split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+        bytes.try_into().ok().with_context(|| format!("{text:?} is no MAC address"))
     }
 
     /// Writes a setting under `net`, as `net.ipv4.ip_forward`.

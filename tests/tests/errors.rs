@@ -61,7 +61,10 @@ fn nobody_is_told_to_be_root() -> Result<()> {
     };
     let user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
     said(&as_nobody(&user, "run")?, 1, &["root"])?;
-    said(&as_nobody(&user, "down")?, 0, &[])?;
+    // systemd mounts the BPF file system for root alone; where others may look, there is nothing to see.
+    let is_open = fs::metadata("/sys/fs/bpf")?.permissions().mode() & 0o001 != 0;
+    let (code, words): (_, &[_]) = if is_open { (0, &[]) } else { (1, &["root"]) };
+    said(&as_nobody(&user, "down")?, code, words)?;
     said(&as_nobody(&user, "check")?, 0, &[])?;
     // Root without the capabilities, as in a container.
     let bounded = ["--bounding-set=-bpf,-sys_admin,-perfmon,-net_admin", "--inh-caps=-all"];

@@ -39,7 +39,7 @@ fn flood(attach: &str, hook: &str) -> Result<()> {
     let guard = Guard::start(&world.guard, &format!("seatbelt = false\nattach = \"{attach}\""))?;
     ensure!(guard.interface("inet0")?["hook"] == hook, "{:#}", guard.interface("inet0")?);
 
-    send(&Wire::open(&internet.ns, "eth0")?, mac(&world, "inet0")?)?;
+    send(&Wire::open(&internet.ns, "eth0")?, world.guard.mac("inet0")?)?;
 
     // The last few may still be on their way.
     let start = Instant::now();
@@ -89,13 +89,4 @@ fn rows(status: &Value) -> impl Iterator<Item = &Value> {
 
 fn inet0(status: &Value) -> &Value {
     rows(status).find(|row| row["name"] == "inet0").unwrap_or(&Value::Null)
-}
-
-/// An interface's MAC address.
-fn mac(world: &World, interface: &str) -> Result<[u8; 6]> {
-    let text = world.guard.run("ip", &["-json", "link", "show", interface])?;
-    let links: Value = serde_json::from_str(&text)?;
-    let address = links[0]["address"].as_str().context("an interface without an address")?;
-    let bytes: Vec<u8> = address.split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
-    bytes.try_into().ok().with_context(|| format!("{address} is no MAC address"))
 }

@@ -12,7 +12,7 @@ use std::{
 
 const CARGO_DEB: &str = "3.8.0";
 /// What goes into the archive from `dist`, besides what is made.
-const SHIPPED: [&str; 3] = ["config.toml", "sysusers.d", "prometheus"];
+const SHIPPED: [&str; 4] = ["config.toml", "sysusers.d", "prometheus", "fail2ban"];
 
 /// The packages.
 pub(crate) struct Packages {

@@ -90,6 +90,9 @@ pub(crate) const TEST: &[Need] = &[
     program("hping3",       "sends odd and forged packets",                   "hping3",          "hping3",          "hping"),
     program("tcpdump",      "sees what really arrives",                       "tcpdump",         "tcpdump",         "tcpdump"),
     program("dockerd",      "publishes ports as people's Docker does",        "docker.io",       "moby-engine",     "docker"),
+    program("pasta",        "a rootless container's way out: it listens",     "passt",           "passt",           "passt"),
+    program("slirp4netns",  "the same, before pasta",                         "slirp4netns",     "slirp4netns",     "slirp4netns"),
+    program("podman",       "its rootlessport, which says nothing",           "podman",          "podman",          "podman"),
     program("busybox",      "the whole image of the test's containers",       "busybox-static",  "busybox",         "busybox"),
     program("python3",      "serves as the Ollama of small tests",            "python3",         "python3",         "python"),
 ];

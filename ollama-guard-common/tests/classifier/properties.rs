@@ -1,7 +1,7 @@
 //! What holds of any packet.
 
 use ollama_guard_common::abi::ServiceIndex;
-use ollama_guard_common::{Ambiguity, Network, Suspect, classify_ethernet, classify_network, suspect};
+use ollama_guard_common::{Ambiguity, Network, Protocol, Suspect, classify_ethernet, classify_network, suspect};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -64,13 +64,15 @@ proptest! {
 
     #[test]
     fn a_suspect_survives_being_one_number(
-        kind in 0_u8..3, offset in 0_usize..=2100, service in 0_u8..16, ambiguity in 0_u8..4,
+        kind in 0_u8..3, offset in 0_usize..=2100, service in 0_u8..16, ambiguity in 0_u8..4, protocol in 0_u8..3, port: u16,
     ) {
         let suspect = Suspect {
             network: [None, Some(Network::V4(offset)), Some(Network::V6(offset))][usize::from(kind)],
             service: ServiceIndex::new(service),
             ambiguity: [None, Some(Ambiguity::Fragment), Some(Ambiguity::Extension), Some(Ambiguity::Truncated)]
                 [usize::from(ambiguity)],
+            protocol: [None, Some(Protocol::Tcp), Some(Protocol::Udp)][usize::from(protocol)],
+            port,
         };
         prop_assert_ne!(suspect.to_bits(), 0);
         prop_assert_eq!(Suspect::from_bits(suspect.to_bits()), suspect);

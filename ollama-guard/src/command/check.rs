@@ -14,6 +14,7 @@ use super::output::{Document, print, print_json};
 use crate::cli::CheckArgs;
 use crate::config::{self, ConfigError, DEFAULT_PATH, Fault};
 use crate::exit::Exit;
+use crate::exporter::web::{self, WebError};
 use crate::policy::Policy;
 
 pub use describe::describe;
@@ -23,10 +24,12 @@ pub use suspicious::suspicious;
 pub fn check(file: Option<&Path>, args: &CheckArgs) -> anyhow::Result<Exit> {
     let name = file.unwrap_or(Path::new(DEFAULT_PATH));
     let policy = config::load(file, config::lockout::listeners);
-    let exit = if policy.is_ok() { Exit::Fine } else { Exit::Usage };
+    let web = policy.as_ref().ok().and_then(|policy| web::check(policy.web_config.as_deref()?).err());
+    let exit = if policy.is_ok() && web.is_none() { Exit::Fine } else { Exit::Usage };
     let ports = local_ports();
     match policy {
-        _ if args.json => print_json(&document(name, policy.as_ref(), ports), Document::Pretty)?,
+        _ if args.json => print_json(&document(name, policy.as_ref(), web.as_ref(), ports), Document::Pretty)?,
+        Ok(_) if web.is_some() => eprintln!("{}", web.map(|error| error.to_string()).unwrap_or_default()),
         Ok(_) if args.quiet => {}
         Ok(policy) => {
             let origin = if file.is_some() || name.exists() { "valid" } else { "not there, so the defaults apply" };
@@ -55,11 +58,13 @@ struct Report<'a> {
 fn document<'a>(
     file: &'a Path,
     policy: Result<&'a Policy, &ConfigError>,
+    web: Option<&WebError>,
     ports: Option<RangeInclusive<u16>>,
 ) -> Report<'a> {
     let warnings = policy.map(|policy| suspicious(policy, ports)).unwrap_or_default();
-    let errors = policy.err().map(ConfigError::faults).unwrap_or_default();
-    Report { file, valid: policy.is_ok(), policy: policy.ok(), warnings, errors }
+    let mut errors = policy.err().map(ConfigError::faults).unwrap_or_default();
+    errors.extend(web.map(|error| Fault::of_named_file("metrics.web_config", error)));
+    Report { file, valid: errors.is_empty(), policy: policy.ok(), warnings, errors }
 }
 
 /// The ports from which Linux picks one for an outgoing connection.

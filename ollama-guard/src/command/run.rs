@@ -6,7 +6,7 @@ use super::{config_file, load};
 use crate::config;
 use crate::exit::Exit;
 use crate::exporter::activation;
-use crate::service;
+use crate::{logs, service};
 
 /// Enforces and stays.
 pub(super) fn run(file: Option<&Path>) -> anyhow::Result<Exit> {
@@ -18,7 +18,7 @@ pub(super) fn run(file: Option<&Path>) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    service::init_logs();
+    logs::init();
     let config = config_file(file);
     let file = file.map(Path::to_owned);
     let reload = move || config::load(file.as_deref(), config::lockout::listeners);

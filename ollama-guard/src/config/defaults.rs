@@ -41,6 +41,7 @@ pub(super) fn policy(profile: Profile) -> Policy {
         attach: AttachPolicy::default(),
         sources: SourceLimits { tracked: 65_536, exported: 100 },
         metrics: Some(Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 19_434)))),
+        web_config: None,
         paths: Paths { bpf: "/sys/fs/bpf/ollama-guard".into(), run: "/run/ollama-guard".into() },
     }
 }

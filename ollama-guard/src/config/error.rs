@@ -45,6 +45,20 @@ pub struct Fault {
     excerpt: (String, usize),
 }
 
+impl Fault {
+    /// A fault in a file that a key names; the text says where.
+    pub(crate) fn of_named_file(key: &str, error: &dyn fmt::Display) -> Self {
+        Self {
+            line: 1,
+            column: 1,
+            key: key.to_owned(),
+            problem: error.to_string(),
+            next_step: "correct that file".to_owned(),
+            excerpt: (String::new(), 0),
+        }
+    }
+}
+
 impl ConfigError {
     /// As a list for scripts; a file that cannot be read at all is one fault on line 1.
     pub fn faults(&self) -> Vec<Fault> {

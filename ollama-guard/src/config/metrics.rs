@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::path::Path;
 
 use super::section::{Field, Section};
 use crate::policy::{InvalidListen, Listen, MAX_SERVICES, Policy, Protocol, Service};
@@ -17,6 +18,17 @@ pub(super) fn read(mut section: Section<'_, '_>, policy: &mut Policy) {
         policy.metrics = if text.is_empty() { None } else { place(&field, text) };
         if let Some(Listen::Tcp(address)) = policy.metrics {
             guard(&field, address, policy);
+        }
+    }
+    if let Some(field) = section.take("web_config")
+        && let Some(text) = field.text("\"/etc/ollama-guard/web.yml\"")
+    {
+        let path = Path::new(text);
+        if path.is_absolute() {
+            policy.web_config = Some(path.to_owned());
+        } else {
+            let problem = format!("\"{}\" is not an absolute path", text.escape_debug());
+            field.fault(problem, "write it like \"/etc/ollama-guard/web.yml\"");
         }
     }
     section.finish();

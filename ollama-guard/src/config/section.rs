@@ -15,7 +15,7 @@ const HOMES: [(&str, &[&str]); 5] = [
     ),
     ("under [interfaces]", &["trusted", "containers", "container_access", "count_loopback"]),
     ("under [sources]", &["tracked", "exported"]),
-    ("under [metrics]", &["listen"]),
+    ("under [metrics]", &["listen", "web_config"]),
     ("under a [[service]]", &["ports", "protocols", "insist"]),
 ];
 

@@ -1,6 +1,6 @@
 //! Reads the counters. Sources first, totals after: then "total less sum over sources" is never negative.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -19,6 +19,11 @@ pub struct Reading {
     pub interfaces: BTreeMap<u32, InterfaceReading>,
     /// Per source, interface, service and fate; in no order.
     pub sources: Vec<SourceReading>,
+    /// Sources that are no longer in the tables: evicted by others, or removed with their interfaces. Under a flood a few
+    /// less than there were.
+    pub gone_sources: u64,
+    /// Events that were due and not sent.
+    pub events_lost: u64,
 }
 
 /// What was counted on one interface, over all CPUs.
@@ -61,16 +66,25 @@ impl Reading {
     pub(super) fn take(maps: &SharedMaps) -> Result<Self, DatapathError> {
         let mut sources = Vec::new();
         let now = monotonic();
+        // What was entered before what is there: what comes in between is not taken for gone.
+        let gates = maps.gate.get_per_cpu(&0).map_err(DatapathError::map("read", "gate"))?.unwrap_or_default();
+        let entered: u64 = gates.iter().map(|gate| gate.entered).sum();
         let clients = maps.clients.entries().map_err(DatapathError::map("read", "clients"))?;
         let strangers = strangers::read(maps).map_err(DatapathError::map("read", "strangers"))?;
-        for (key, value) in clients.into_iter().chain(strangers) {
+        let held = clients.iter().map(|(key, _)| key).collect::<HashSet<_>>().len() + strangers.held;
+        for (key, value) in clients.into_iter().chain(strangers.sources) {
             sources.push(source(&key, &value, now));
         }
         let mut interfaces = BTreeMap::new();
         for (index, per_cpu) in maps.interfaces.all().map_err(DatapathError::map("read", "interfaces"))? {
             interfaces.insert(index, InterfaceReading::sum(&per_cpu, monotonic()));
         }
-        Ok(Self { interfaces, sources })
+        Ok(Self {
+            interfaces,
+            sources,
+            gone_sources: entered.saturating_sub(held as u64),
+            events_lost: gates.iter().map(|gate| gate.events_lost).sum(),
+        })
     }
 }
 
@@ -114,21 +128,25 @@ fn source(key: &SourceKey, value: &SourceCounters, now: Duration) -> SourceReadi
         source: address(key.family, key.address).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         interface: key.interface,
         service: ServiceIndex::new(key.service),
-        fate: match key.fate {
-            0 => Fate::Passed,
-            1 => Fate::Dropped,
-            _ => Fate::WouldDrop,
-        },
+        fate: fate(key.fate),
         counter: value.counter,
         last_seen: now.saturating_sub(Duration::from_nanos(value.last_seen)),
     }
 }
 
-fn address(family: impl Into<u32>, words: [u32; 4]) -> Option<IpAddr> {
+pub(super) const fn fate(number: u8) -> Fate {
+    match number {
+        0 => Fate::Passed,
+        1 => Fate::Dropped,
+        _ => Fate::WouldDrop,
+    }
+}
+
+pub(super) fn address(family: impl Into<u32>, words: [u32; 4]) -> Option<IpAddr> {
     Address { family: family.into(), words }.ip()
 }
 
 /// The clock of the kernel programs' time stamps.
-fn monotonic() -> Duration {
+pub(super) fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::exit::as_root;
 use crate::netlink::NetlinkError;
 
 /// An error of the wall.
@@ -28,7 +29,7 @@ pub enum DatapathError {
         what: String,
     },
     /// A file operation on the pin directory failed.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {source}{}", as_root(source))]
     Pin {
         /// What was attempted.
         action: &'static str,

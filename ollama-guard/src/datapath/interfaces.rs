@@ -70,7 +70,7 @@ impl Interfaces {
     pub(super) fn remove(&self, interface: u32) -> io::Result<()> {
         match self.find(interface)? {
             Some(Place::Seat(seat)) => self.seats.set_per_cpu(&seat, &InterfaceCounters::new_zeroed()),
-            Some(Place::Unseated) => self.unseated.remove(&interface),
+            Some(Place::Unseated) => self.unseated.remove(&interface).map(drop),
             None => Ok(()),
         }
     }

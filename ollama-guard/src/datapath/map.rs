@@ -14,6 +14,7 @@ const UPDATE: i64 = 2;
 const DELETE: i64 = 3;
 const NEXT_KEY: i64 = 4;
 const LOOKUP_BATCH: i64 = 24;
+const UPDATE_BATCH: i64 = 26;
 
 /// `BPF_ANY`: created or replaced.
 const ANY: u64 = 0;
@@ -111,6 +112,30 @@ where
         self.element(UPDATE, key, std::ptr::from_ref(value).cast_mut(), ANY)
     }
 
+    /// Writes many entries, in batches where the kernel can do that with this kind of map.
+    pub(super) fn set_all(&self, entries: &[(K, V)]) -> io::Result<()> {
+        const STEP: usize = 4096;
+        for chunk in entries.chunks(STEP) {
+            let (mut keys, mut values): (Vec<K>, Vec<V>) = chunk.iter().copied().unzip();
+            let mut attributes = Batch {
+                from: 0,
+                to: 0,
+                keys: keys.as_mut_ptr() as u64,
+                values: values.as_mut_ptr() as u64,
+                count: u32::try_from(chunk.len()).unwrap_or(u32::MAX),
+                map: sys::raw(&self.fd),
+                element_flags: 0,
+                flags: 0,
+            };
+            // SAFETY: keys and values hold `count` entries.
+            if unsafe { sys::bpf(UPDATE_BATCH, &mut attributes) }.is_err() {
+                // Older kernels have no batches for tries; or an entry is at fault and will say so.
+                chunk.iter().try_for_each(|(key, value)| self.set(key, value))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes one entry of a per-CPU map: the same on every CPU.
     pub(super) fn set_per_cpu(&self, key: &K, value: &V) -> io::Result<()> {
         let mut values = vec![*value; possible_cpus()?];
@@ -124,9 +149,9 @@ where
         self.element(UPDATE, key, values.as_mut_ptr(), ANY)
     }
 
-    /// Removes one entry, if it is there.
-    pub(super) fn remove(&self, key: &K) -> io::Result<()> {
-        found(self.element(DELETE, key, std::ptr::null_mut::<V>(), 0)).map(drop)
+    /// Removes one entry; false if it is not there.
+    pub(super) fn remove(&self, key: &K) -> io::Result<bool> {
+        found(self.element(DELETE, key, std::ptr::null_mut::<V>(), 0))
     }
 
     /// Every key, one by one: for small maps.

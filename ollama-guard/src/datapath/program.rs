@@ -205,9 +205,7 @@ where
     let failed = || DatapathError::map("fill", name);
     let fd = trie.fd().as_fd().try_clone_to_owned().map_err(failed())?;
     let trie: Map<K, ServiceSet> = Map::new(fd).map_err(failed())?;
-    for (key, services) in list {
-        trie.set(key, services).map_err(failed())?;
-    }
+    trie.set_all(list).map_err(failed())?;
     sys::freeze(trie.fd()).map_err(failed())
 }
 

@@ -7,7 +7,11 @@ use super::map::Map;
 use super::{DatapathError, PinDirectory};
 
 /// Names of the shared maps, as in the kernel object.
-pub(super) const NAMES: [&str; 6] = ["interfaces", "interfaces_unseated", "strangers", "clients", "gate", "state"];
+pub(super) const NAMES: [&str; 7] =
+    ["interfaces", "interfaces_unseated", "strangers", "clients", "gate", "state", EVENTS];
+
+/// The ring of events, which only the daemon reads: see [`super::EventRing`].
+pub(super) const EVENTS: &str = "events";
 
 /// The shared maps, opened by their pins.
 #[derive(Debug)]

@@ -36,6 +36,9 @@ pub struct State {
     pub derived: Vec<DerivedPort>,
     /// How often the nftables table was repaired.
     pub repairs: u64,
+    /// Sources removed with their interfaces.
+    #[serde(default)]
+    pub forgotten: u64,
 }
 
 impl State {

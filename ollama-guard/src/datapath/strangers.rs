@@ -7,11 +7,20 @@ use ollama_guard_common::abi::{Pending, SourceCounters, SourceKey};
 
 use super::shared::SharedMaps;
 
+/// What was read of the sources of refused packets.
+pub(super) struct Strangers {
+    /// What each sent.
+    pub(super) sources: HashMap<SourceKey, SourceCounters>,
+    /// How many of them the table holds.
+    pub(super) held: usize,
+}
+
 /// Reads both so that no packet counts twice and none that was reported disappears, although what is pending may move
 /// into the table at any moment: between two looks at what is pending the table is asked again, and only what did
 /// not move meanwhile is added.
-pub(super) fn read(maps: &SharedMaps) -> io::Result<HashMap<SourceKey, SourceCounters>> {
+pub(super) fn read(maps: &SharedMaps) -> io::Result<Strangers> {
     let mut sources: HashMap<_, _> = maps.strangers.entries()?.into_iter().collect();
+    let held = sources.len();
     let before = pending(maps)?;
     for slot in &before {
         refresh(maps, &mut sources, &slot.key)?;
@@ -28,7 +37,7 @@ pub(super) fn read(maps: &SharedMaps) -> io::Result<HashMap<SourceKey, SourceCou
             add(sources.entry(slot.key).or_default(), &slot.counters);
         }
     }
-    Ok(sources)
+    Ok(Strangers { sources, held })
 }
 
 /// Drops what is pending of sources on these interfaces. What other sources send in that instant may stay unattributed.

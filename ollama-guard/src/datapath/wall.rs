@@ -46,6 +46,8 @@ pub struct Wall {
     tracked: u32,
     pub(super) instances: BTreeMap<ProgramKey, Instance>,
     maps: Option<SharedMaps>,
+    /// Sources removed by this process.
+    forgotten: u64,
 }
 
 impl Wall {
@@ -60,7 +62,7 @@ impl Wall {
             program::create_maps(&pins, tracked)?;
         }
         let maps = SharedMaps::open(&pins).ok();
-        Ok(Self { pins, tracked, instances: BTreeMap::new(), maps })
+        Ok(Self { pins, tracked, instances: BTreeMap::new(), maps, forgotten: 0 })
     }
 
     /// Opens the wall to read it; `None` if nothing was ever pinned, or a first start has not come (or never came) to
@@ -70,7 +72,7 @@ impl Wall {
             return Ok(None);
         }
         let maps = Some(SharedMaps::open(&pins)?);
-        Ok(Some(Self { pins, tracked: 0, instances: BTreeMap::new(), maps }))
+        Ok(Some(Self { pins, tracked: 0, instances: BTreeMap::new(), maps, forgotten: 0 }))
     }
 
     /// What the loader last wrote down.
@@ -177,7 +179,8 @@ impl Wall {
         for (sources, name) in [(&maps.clients, "clients"), (&maps.strangers, "strangers")] {
             for (key, _) in sources.entries().map_err(DatapathError::map("read", name))? {
                 if interfaces.contains(&key.interface) {
-                    sources.remove(&key).map_err(DatapathError::map("write", name))?;
+                    let removed = sources.remove(&key).map_err(DatapathError::map("write", name))?;
+                    self.forgotten += u64::from(removed);
                 }
             }
         }
@@ -186,6 +189,11 @@ impl Wall {
             maps.interfaces.remove(interface).map_err(DatapathError::map("write", "interfaces"))?;
         }
         Ok(())
+    }
+
+    /// How many sources this process removed with their interfaces.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Detaches an interface's link, if it has one.

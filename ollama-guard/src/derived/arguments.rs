@@ -12,9 +12,10 @@ pub(super) fn is_proxy(name: &str) -> bool {
     matches!(name, "docker-proxy" | "rootlesskit-doc") || is_pasta(name)
 }
 
-/// pasta runs as a build of itself for the processor at hand: `pasta.avx2`.
+/// pasta is a link to passt, which runs as a build of itself for the processor at hand: the kernel calls it `passt.avx2`
+/// or, in other versions, `pasta.avx2`. What passt does for a virtual machine is the same, with the same options.
 fn is_pasta(name: &str) -> bool {
-    name == "pasta" || name.starts_with("pasta.")
+    matches!(name.split('.').next(), Some("pasta" | "passt"))
 }
 
 /// What a process forwards.
@@ -36,6 +37,7 @@ fn docker_proxy(process: &Process) -> Option<Forward> {
         target: value("container-port")?.parse().ok()?,
         container: value("container-ip").map(str::to_owned),
         through: "docker-proxy".to_owned(),
+        running: true,
         user: Some(process.user),
     })
 }
@@ -53,6 +55,7 @@ fn pasta(process: &Process) -> Vec<Forward> {
         target,
         container: None,
         through: "pasta".to_owned(),
+        running: true,
         user: Some(process.user),
     };
     let pairs = listed.flat_map(|(protocol, list)| pasta_ports(list).into_iter().map(move |pair| (protocol, pair)));
@@ -114,6 +117,7 @@ mod tests {
             target: 11434,
             container: Some("172.17.0.2".into()),
             through: "docker-proxy".into(),
+            running: true,
             user: Some(1000),
         };
         assert_eq!(forwards(&process(title)), [expected]);
@@ -128,7 +132,9 @@ mod tests {
     #[test]
     fn pasta_maps_ranges() {
         let tcp = |port, target| (Protocol::Tcp, port, target);
-        assert_eq!(pairs("/usr/bin/pasta.avx2 --config-net -t 8080:11434 -u none"), [tcp(8080, 11434)]);
+        for program in ["/usr/bin/pasta.avx2", "pasta", "passt.avx2"] {
+            assert_eq!(pairs(&format!("{program} --config-net -t 8080:11434 -u none")), [tcp(8080, 11434)]);
+        }
         assert_eq!(
             pairs("pasta -t 0.0.0.0/80-81:11434-11435,9 --udp-ports=::1%lo/5:6"),
             [tcp(80, 11434), tcp(81, 11435), tcp(9, 9), (Protocol::Udp, 5, 6)]

@@ -1,6 +1,6 @@
 //! Which forwards end at a guarded port.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
 use super::{DerivedPort, Forward};
@@ -8,23 +8,52 @@ use crate::policy::{Policy, Protocol, ServiceName};
 use crate::procfs::Socket;
 
 /// More than anybody publishes; they must fit what is written down for `status`.
-const MOST: usize = 128;
+pub(super) const MOST: usize = 128;
 /// Of a container's name; Docker's own are shorter.
 const LONGEST_NAME: usize = 64;
 
-/// The ports to guard besides the policy's own, sorted. `danger` says why guarding a port could lock the user out.
+/// What the forwards and sockets of a moment say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Decision {
+    /// Ports that lead to a guarded one, sorted.
+    pub(super) present: Vec<DerivedPort>,
+    /// Ports that will when their container runs. Nothing else leads or listens there, so nobody misses them, sorted.
+    pub(super) expected: Vec<DerivedPort>,
+    /// Ports that lead to something else.
+    pub(super) elsewhere: BTreeSet<(Protocol, u16)>,
+}
+
+/// The ports to guard besides the policy's own. `danger` says why guarding a port could lock the user out.
 pub(super) fn decide(
     policy: &Policy,
     forwards: &[Forward],
     sockets: &[Socket],
     danger: impl Fn(Protocol, NonZeroU16) -> Option<String>,
+) -> Decision {
+    let believed = forwards.iter().filter(|forward| is_believed(forward, sockets));
+    let (running, idle): (Vec<_>, Vec<_>) = believed.partition(|forward| forward.running);
+    let used: BTreeSet<_> = running.iter().map(|forward| (forward.protocol, forward.port)).collect();
+    let is_free = |forward: &&Forward| {
+        let place = (forward.protocol, forward.port);
+        !used.contains(&place) && !sockets.iter().any(|socket| occupies(socket, place))
+    };
+    let present = leading(policy, running, &danger);
+    let expected = leading(policy, idle.into_iter().filter(is_free).collect(), &danger);
+    let is_present = |place: &(Protocol, u16)| present.iter().any(|port| (port.protocol, port.port) == *place);
+    Decision { elsewhere: used.into_iter().filter(|place| !is_present(place)).collect(), present, expected }
+}
+
+/// Those of the forwards that end at a guarded port, by host port.
+fn leading(
+    policy: &Policy,
+    mut forwards: Vec<&Forward>,
+    danger: impl Fn(Protocol, NonZeroU16) -> Option<String>,
 ) -> Vec<DerivedPort> {
     let mut found: BTreeMap<(Protocol, u16), DerivedPort> = BTreeMap::new();
     // Root's first: a user with many proxies crowds out nobody else's.
-    let mut believed: Vec<_> = forwards.iter().filter(|forward| is_believed(forward, sockets)).collect();
-    believed.sort_by_key(|forward| forward.user.unwrap_or(0));
-    for forward in believed {
-        let Forward { protocol, port, target, container, through, .. } = forward;
+    forwards.sort_by_key(|forward| forward.user.unwrap_or(0));
+    for forward in forwards {
+        let Forward { protocol, port, target, container, through, running, .. } = forward;
         let guarded = |port| service(policy, *protocol, port);
         let (Some(service), None, Some(number)) = (guarded(*target), guarded(*port), NonZeroU16::new(*port)) else {
             continue;
@@ -38,6 +67,7 @@ pub(super) fn decide(
             service: service.clone(),
             container: None,
             through: through.clone(),
+            present: *running,
             refused: danger(*protocol, number),
         });
         if known.is_nameless()
@@ -50,6 +80,11 @@ pub(super) fn decide(
     found.into_values().collect()
 }
 
+/// Does the socket take what arrives from elsewhere for this port?
+pub(super) fn occupies(socket: &Socket, place: (Protocol, u16)) -> bool {
+    (socket.protocol, socket.port) == place && !socket.address.to_canonical().is_loopback()
+}
+
 fn is_believed(forward: &Forward, sockets: &[Socket]) -> bool {
     let by = |user| {
         let same = |socket: &Socket| (socket.protocol, socket.port) == (forward.protocol, forward.port);
@@ -58,7 +93,7 @@ fn is_believed(forward: &Forward, sockets: &[Socket]) -> bool {
     forward.user.is_none_or(by)
 }
 
-fn service(policy: &Policy, protocol: Protocol, port: u16) -> Option<&ServiceName> {
+pub(super) fn service(policy: &Policy, protocol: Protocol, port: u16) -> Option<&ServiceName> {
     let guards = |service: &&crate::policy::Service| {
         service.protocols.contains(&protocol) && service.ports.iter().any(|guarded| guarded.get() == port)
     };
@@ -72,7 +107,7 @@ mod tests {
 
     fn forward(port: u16, target: u16, container: &str, through: &str, user: Option<u32>) -> Forward {
         let (container, through) = (Some(container.to_owned()), through.to_owned());
-        Forward { protocol: Protocol::Tcp, port, target, container, through, user }
+        Forward { protocol: Protocol::Tcp, port, target, container, through, running: true, user }
     }
 
     fn socket(port: u16, user: u32) -> Socket {
@@ -81,7 +116,7 @@ mod tests {
 
     fn decided(forwards: &[Forward], sockets: &[Socket]) -> Vec<String> {
         let danger = |_, port: NonZeroU16| (port.get() == 22).then(|| "tcp 22 is SSH's port".to_owned());
-        let ports = decide(&built_in(), forwards, sockets, danger);
+        let ports = decide(&built_in(), forwards, sockets, danger).present;
         ports.iter().map(|port| format!("{port}{}", port.refused.as_deref().unwrap_or_default())).collect()
     }
 
@@ -123,5 +158,24 @@ mod tests {
     fn a_port_that_could_lock_out_is_told_and_not_guarded() {
         let ports = decided(&[forward(22, 11434, "web", "published", None)], &[]);
         assert_eq!(ports, ["tcp 22 → ollama (container web, published)tcp 22 is SSH's port"]);
+    }
+
+    #[test]
+    fn a_container_that_does_not_run_keeps_its_port_unless_somebody_else_uses_it() {
+        let idle = |port| Forward { running: false, ..forward(port, 11434, "web", "published", None) };
+        let expected = |forwards: &[Forward], sockets: &[Socket]| {
+            let decision = decide(&built_in(), forwards, sockets, |_, _| None);
+            decision.expected.iter().map(|port| port.port).collect::<Vec<_>>()
+        };
+        assert_eq!(expected(&[idle(8080), idle(11434)], &[]), [8080]);
+        assert!(expected(&[idle(8080)], &[socket(8080, 1000)]).is_empty());
+        let loopback = Socket { address: "127.0.0.1".parse().unwrap(), ..socket(8080, 1000) };
+        assert_eq!(expected(&[idle(8080)], &[loopback]), [8080]);
+        let other = forward(8080, 80, "nginx", "published", None);
+        assert!(expected(&[idle(8080), other.clone()], &[]).is_empty());
+        let decision = decide(&built_in(), &[idle(8080), other], &[], |_, _| None);
+        assert_eq!(decision.elsewhere, [(Protocol::Tcp, 8080)].into());
+        // A user cannot reserve what nobody listens on.
+        assert!(expected(&[Forward { user: Some(1000), ..idle(8080) }], &[]).is_empty());
     }
 }

@@ -1,11 +1,15 @@
-//! What a container engine says of its containers: the answers of Docker's API, which Podman speaks too, and of slirp4netns.
+//! Which container engines run, and where they answer.
+
+mod ask;
+pub(super) mod docker;
+mod slirp4netns;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+pub(super) use ask::Engines;
 
-use super::{Forward, arguments};
+use super::arguments;
 use crate::policy::Protocol;
 use crate::procfs::Process;
 
@@ -27,6 +31,8 @@ pub(super) struct Socket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Language {
     Docker,
+    /// Docker's, by a service that systemd starts when asked and that ends when left alone.
+    Podman,
     Slirp4netns,
 }
 
@@ -48,7 +54,7 @@ pub(super) fn sockets(processes: &[Process]) -> BTreeSet<Socket> {
                     add(path.to_owned(), Language::Docker);
                 }
             }
-            "conmon" => drop(add(format!("{run}/podman/podman.sock"), Language::Docker)),
+            "conmon" => drop(add(format!("{run}/podman/podman.sock"), Language::Podman)),
             "slirp4netns" => {
                 let option = process.arguments.iter().position(|argument| argument == "--api-socket");
                 if let Some(path) = option.and_then(|at| process.arguments.get(at + 1)) {
@@ -61,91 +67,7 @@ pub(super) fn sockets(processes: &[Process]) -> BTreeSet<Socket> {
     sockets
 }
 
-impl Language {
-    /// Asks for what is published. HTTP/1.0: the answer ends where the connection does, and comes in one piece.
-    pub(super) const fn question(self) -> &'static str {
-        match self {
-            Self::Docker => "GET /containers/json HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n",
-            Self::Slirp4netns => r#"{"execute":"list_hostfwd"}"#,
-        }
-    }
-
-    /// Reads the answer. None if it is not one.
-    pub(super) fn forwards(self, answer: &str, user: Option<u32>) -> Option<Vec<Forward>> {
-        match self {
-            Self::Docker => {
-                let (head, body) = answer.split_once("\r\n\r\n")?;
-                head.split(' ').nth(1).filter(|status| *status == "200")?;
-                Some(containers(&serde_json::from_str::<Vec<Container>>(body).ok()?, user))
-            }
-            Self::Slirp4netns => {
-                let answer: Slirp = serde_json::from_str(answer).ok()?;
-                Some(answer.r#return.entries.into_iter().filter_map(|entry| entry.forward(user)).collect())
-            }
-        }
-    }
-}
-
-/// An element of Docker's `GET /containers/json`.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Container {
-    #[serde(default)]
-    names: Vec<String>,
-    #[serde(default)]
-    ports: Option<Vec<Port>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[expect(clippy::struct_field_names, reason = "the keys are Docker's")]
-struct Port {
-    private_port: u16,
-    /// Absent or 0: not published.
-    #[serde(default)]
-    public_port: u16,
-    r#type: String,
-}
-
-fn containers(containers: &[Container], user: Option<u32>) -> Vec<Forward> {
-    let published = containers.iter().flat_map(|container| {
-        let name = container.names.first().map(|name| name.trim_start_matches('/').to_owned());
-        container.ports.iter().flatten().map(move |port| (name.clone(), port))
-    });
-    published
-        .filter(|(_, port)| port.public_port != 0)
-        .filter_map(|(container, port)| {
-            let protocol = protocol(&port.r#type)?;
-            let through = "published".to_owned();
-            Some(Forward { protocol, port: port.public_port, target: port.private_port, container, through, user })
-        })
-        .collect()
-}
-
-#[derive(Deserialize)]
-struct Slirp {
-    r#return: Entries,
-}
-
-#[derive(Deserialize)]
-struct Entries {
-    entries: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    proto: String,
-    host_port: u16,
-    guest_port: u16,
-}
-
-impl Entry {
-    fn forward(self, user: Option<u32>) -> Option<Forward> {
-        let (protocol, through) = (protocol(&self.proto)?, "slirp4netns".to_owned());
-        Some(Forward { protocol, port: self.host_port, target: self.guest_port, container: None, through, user })
-    }
-}
-
+/// A transport by the name that engines use.
 fn protocol(name: &str) -> Option<Protocol> {
     match name {
         "tcp" => Some(Protocol::Tcp),
@@ -157,38 +79,6 @@ fn protocol(name: &str) -> Option<Protocol> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const DOCKER: &str = "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n[\
-        {\"Names\":[\"/open-webui-1\"],\"Ports\":[\
-          {\"IP\":\"0.0.0.0\",\"PrivatePort\":11434,\"PublicPort\":8080,\"Type\":\"tcp\"},\
-          {\"PrivatePort\":8443,\"Type\":\"tcp\"},{\"PrivatePort\":1,\"PublicPort\":1,\"Type\":\"sctp\"}]},\
-        {\"Names\":[\"/other\"],\"Ports\":null}]";
-
-    #[test]
-    fn docker_names_the_container() {
-        let forwards = Language::Docker.forwards(DOCKER, None).unwrap();
-        let expected = Forward {
-            protocol: Protocol::Tcp,
-            port: 8080,
-            target: 11434,
-            container: Some("open-webui-1".into()),
-            through: "published".into(),
-            user: None,
-        };
-        assert_eq!(forwards, [expected]);
-        for answer in ["", "HTTP/1.0 200 OK\r\n\r\n{}", "HTTP/1.0 500 Sorry\r\n\r\n[]"] {
-            assert_eq!(Language::Docker.forwards(answer, None), None, "{answer:?}");
-        }
-    }
-
-    #[test]
-    fn slirp4netns_lists_its_forwards() {
-        let answer = r#"{"return": {"entries": [{"id": 1, "proto": "tcp", "host_addr": "0.0.0.0", "host_port": 8080,
-            "guest_addr": "10.0.2.100", "guest_port": 11434}]}}"#;
-        let forwards = Language::Slirp4netns.forwards(answer, Some(1000)).unwrap();
-        assert_eq!((forwards[0].port, forwards[0].target, forwards[0].user), (8080, 11434, Some(1000)));
-        assert_eq!(Language::Slirp4netns.forwards(r#"{"error":{"desc":"no"}}"#, None), None);
-    }
 
     #[test]
     fn each_engine_is_asked_where_it_listens() {

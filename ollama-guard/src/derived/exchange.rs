@@ -16,14 +16,8 @@ const LONGEST: usize = 8 * 1024 * 1024;
 
 /// Sends the question and reads until the other side hangs up.
 pub(super) fn exchange(path: &Path, question: &str) -> io::Result<String> {
-    // A blocking connect waits for as long as the other's queue is full; this one fails at once.
-    let socket =
-        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    let mut stream = UnixStream::from(socket);
+    let mut stream = ask(path, question)?;
     stream.set_nonblocking(false)?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(question.as_bytes())?;
     if !question.contains("HTTP/") {
         stream.shutdown(Shutdown::Write)?; // An HTTP server would take it for a client that left.
     }
@@ -40,6 +34,17 @@ pub(super) fn exchange(path: &Path, question: &str) -> io::Result<String> {
         }
     }
     Err(io::ErrorKind::FileTooLarge.into())
+}
+
+/// Sends the question. The answer is read without waiting.
+pub(super) fn ask(path: &Path, question: &str) -> io::Result<UnixStream> {
+    // A blocking connect waits for as long as the other's queue is full; this one fails at once.
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let mut stream = UnixStream::from(socket);
+    stream.write_all(question.as_bytes())?; // Fits the socket's buffer.
+    Ok(stream)
 }
 
 #[cfg(test)]

@@ -2,18 +2,23 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use super::exchange::exchange;
-use super::{DerivedPort, Forward, arguments, decide, engine};
+use super::decide::{Decision, decide, occupies};
+use super::engine::{Engines, Language, Socket as EngineSocket};
+use super::events::Events;
+use super::memory::Memory;
+use super::silent::{SilentProxy, is_silent, silent};
+use super::{DerivedPort, Forward, arguments, engine};
 use crate::config::lockout;
 use crate::policy::{Policy, Protocol, Service};
 use crate::procfs::{self, Process, Socket};
 
-/// How soon a new listener is noticed while containers run: nothing tells of it. A look reads the tables of sockets.
+/// How soon a new listener is noticed while containers run, if no engine tells of it. A look reads the tables of sockets.
 const PERIOD: Duration = Duration::from_secs(1);
 /// An engine lists a container some time after its proxy listens, and some time after it is gone: it is asked again and
 /// again for this long after a change.
@@ -25,8 +30,11 @@ const NAMELESS: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Watch {
     seen: Seen,
-    /// What the engines said last.
-    said: Vec<Forward>,
+    engines: Engines,
+    events: Events,
+    memory: Memory,
+    /// What the memory was made for.
+    services: Vec<Service>,
     /// When there was last something else to see.
     changed: Option<Instant>,
     found: Vec<DerivedPort>,
@@ -41,70 +49,109 @@ struct Seen {
     processes: Vec<Process>,
 }
 
+/// What one look finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The ports to guard.
+    pub ports: Vec<DerivedPort>,
+    /// Proxies of which nobody knows where they lead.
+    pub silent: BTreeSet<SilentProxy>,
+}
+
 /// The derived ports right now, read once.
-pub fn look(policy: &Policy) -> Vec<DerivedPort> {
-    Watch::default().read(policy)
+pub fn look(policy: &Policy) -> Found {
+    let mut watch = Watch::default();
+    watch.read(policy, Seen::now(policy), true);
+    let Decision { present, expected, .. } = watch.decide(policy);
+    Found { ports: present.into_iter().chain(expected).collect(), silent: watch.silent() }
 }
 
 impl Watch {
+    /// Goes on from what an earlier daemon guarded.
+    pub fn resume(policy: &Policy, guarded: &[DerivedPort]) -> Self {
+        let memory = Memory::of(guarded, Instant::now());
+        Self { memory, services: policy.services.clone(), found: guarded.to_vec(), ..Self::default() }
+    }
+
     /// The derived ports right now. Says what is new.
     pub fn look(&mut self, policy: &Policy) -> &[DerivedPort] {
-        let found = self.read(policy);
-        // Whether the proxy or the engine told first is no news.
-        let told = |known: &DerivedPort, port: &DerivedPort| {
-            known.same_port(port) && (&known.container, &known.refused) == (&port.container, &port.refused)
-        };
-        for port in found.iter().filter(|port| !self.found.iter().any(|known| told(known, port))) {
+        if self.services != policy.services {
+            // A port may lead to nothing that is guarded now.
+            self.services.clone_from(&policy.services);
+            self.memory.clear();
+        }
+        let seen = Seen::now(policy);
+        let told = self.events.heard() | self.events.follow(&seen.daemons());
+        self.read(policy, seen, told);
+        let decision = self.decide(policy);
+        let occupied = |place| self.seen.sockets.iter().any(|socket| occupies(socket, place));
+        let found = self.memory.update(decision, Instant::now(), occupied);
+        self.tell(&found);
+        self.found = found;
+        &self.found
+    }
+
+    fn tell(&self, found: &[DerivedPort]) {
+        let known = |port: &DerivedPort| self.found.iter().find(|known| known.same_port(port));
+        for port in found {
+            // Whether the proxy or the engine told first is no news.
+            if known(port).is_some_and(|known| (&known.container, &known.refused) == (&port.container, &port.refused)) {
+                continue;
+            }
             match &port.refused {
                 None => info!("{port}: guarded too"),
                 Some(why) => warn!("{port}: it stays OPEN, because guarding it could lock you out: {why}"),
             }
         }
         for gone in self.found.iter().filter(|gone| !found.iter().any(|port| port.same_port(gone))) {
-            info!("{gone}: no longer there");
+            info!("{gone}: no longer guarded");
         }
-        self.found = found;
-        &self.found
     }
 
-    /// Waits until a socket has begun or ceased to listen since the last look, if there are containers. Cancel safe.
+    /// Waits until an engine tells of a container, or a socket has begun or ceased to listen since the last look. Without
+    /// containers, forever. Cancel safe.
     pub async fn changed(&self) {
         if self.seen.processes.is_empty() {
             return std::future::pending().await;
         }
+        tokio::select! {
+            () = self.events.said() => {}
+            () = self.sockets_changed() => {}
+        }
+    }
+
+    async fn sockets_changed(&self) {
         loop {
             sleep(PERIOD).await;
-            if self.is_settling(&self.found) || procfs::listening(&self.seen.protocols) != self.seen.sockets {
+            if self.is_settling() || procfs::listening(&self.seen.protocols) != self.seen.sockets {
                 return;
             }
         }
     }
 
-    fn read(&mut self, policy: &Policy) -> Vec<DerivedPort> {
-        let seen = Seen::now(policy);
-        if seen != self.seen {
+    /// Asks the engines if there is reason to.
+    fn read(&mut self, policy: &Policy, seen: Seen, told: bool) {
+        if told || seen != self.seen {
             (self.seen, self.changed) = (seen, Some(Instant::now()));
         }
-        let mut found = self.decide(policy);
-        if self.is_settling(&found) {
-            self.said = engine::sockets(&self.seen.processes).iter().flat_map(ask).collect();
-            found = self.decide(policy);
+        if self.is_settling() || self.decide(policy).present.iter().any(|port| !self.is_known(port)) {
+            self.engines.ask(&engine::sockets(&self.seen.processes));
         }
-        found
     }
 
-    fn is_settling(&self, found: &[DerivedPort]) -> bool {
-        let limit = if found.iter().any(DerivedPort::is_nameless) { NAMELESS } else { SETTLING };
+    fn is_known(&self, port: &DerivedPort) -> bool {
+        self.found.iter().any(|known| known.same_port(port))
+    }
+
+    fn is_settling(&self) -> bool {
+        let limit = if self.found.iter().any(DerivedPort::is_nameless) { NAMELESS } else { SETTLING };
         self.changed.is_some_and(|changed| changed.elapsed() < limit)
     }
 
-    fn decide(&self, policy: &Policy) -> Vec<DerivedPort> {
-        let proxies = self.seen.processes.iter().filter(|process| arguments::is_proxy(&process.name));
-        let mut forwards: Vec<_> = proxies.flat_map(arguments::forwards).collect();
-        forwards.extend(self.said.iter().cloned());
+    fn decide(&self, policy: &Policy) -> Decision {
         // Whose sockets these are is a question for every descriptor of every process: only if there is a reason.
         let listeners = OnceCell::new();
-        decide(policy, &forwards, &self.seen.sockets, |protocol, port| {
+        decide(policy, &self.forwards(), &self.seen.sockets, |protocol, port| {
             let same = |known: &&DerivedPort| (known.protocol, known.port) == (protocol, port.get());
             match self.found.iter().find(same) {
                 Some(known) => known.refused.clone(),
@@ -113,27 +160,40 @@ impl Watch {
             }
         })
     }
+
+    fn forwards(&self) -> Vec<Forward> {
+        let proxies = self.seen.processes.iter().filter(|process| arguments::is_proxy(&process.name));
+        let mut forwards: Vec<_> = proxies.flat_map(arguments::forwards).collect();
+        forwards.extend(self.engines.said().iter().cloned());
+        forwards
+    }
+
+    fn silent(&self) -> BTreeSet<SilentProxy> {
+        if self.seen.processes.iter().any(|process| is_silent(&process.name)) {
+            silent(&self.seen.sockets, &procfs::owners(), &self.forwards())
+        } else {
+            BTreeSet::new()
+        }
+    }
 }
 
 impl Seen {
     fn now(policy: &Policy) -> Self {
         let protocols = |service: &Service| service.protocols.clone();
         let protocols: BTreeSet<_> = policy.services.iter().flat_map(protocols).collect();
+        // The sockets first: whose process is not there yet has no socket either.
+        let sockets = procfs::listening(&protocols);
         let mut processes = procfs::processes(|name| arguments::is_proxy(name) || engine::is_engine(name));
         let here = procfs::own_namespace();
         // Root's engine in another namespace publishes there. A user's own is always in one, and forwards to here.
         processes.retain(|process| process.user != 0 || process.namespace.is_none() || process.namespace == here);
         processes.sort_by_key(|process| process.id);
-        Self { sockets: procfs::listening(&protocols), protocols, processes }
+        Self { protocols, sockets, processes }
     }
-}
 
-/// An engine that is not there, or that does not let us in, says nothing.
-fn ask(socket: &engine::Socket) -> Vec<Forward> {
-    let engine::Socket { path, language, user } = socket;
-    let answer = exchange(path, language.question());
-    if let Err(error) = &answer {
-        debug!("{} does not say which ports are published: {error}", path.display());
+    /// Where root's daemons answer, which tell of their containers.
+    fn daemons(&self) -> BTreeSet<PathBuf> {
+        let tells = |socket: &EngineSocket| socket.language == Language::Docker && socket.user.is_none();
+        engine::sockets(&self.processes).into_iter().filter(tells).map(|socket| socket.path).collect()
     }
-    answer.ok().and_then(|answer| language.forwards(&answer, *user)).unwrap_or_default()
 }

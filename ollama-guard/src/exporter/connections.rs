@@ -6,15 +6,20 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::listener::Stream;
 use super::pages;
 use super::reader::Reader;
+use super::web::{Users, Web};
 
 /// Most connections at a time. Beyond that, the oldest is closed: it has had its time.
 const MOST: usize = 64;
@@ -31,28 +36,47 @@ pub(super) struct Connections(VecDeque<AbortHandle>);
 
 impl Connections {
     /// Serves a connection.
-    pub(super) fn add(&mut self, stream: Pin<Box<dyn Stream>>, reader: &Arc<Mutex<Reader>>) {
+    pub(super) fn add(&mut self, stream: Pin<Box<dyn Stream>>, web: Web, reader: &Arc<Mutex<Reader>>) {
         self.0.retain(|task| !task.is_finished());
         if self.0.len() >= MOST
             && let Some(oldest) = self.0.pop_front()
         {
             oldest.abort();
         }
-        self.0.push_back(tokio::spawn(serve(stream, Arc::clone(reader))).abort_handle());
+        self.0.push_back(tokio::spawn(serve(stream, web, Arc::clone(reader))).abort_handle());
     }
 }
 
-async fn serve(stream: Pin<Box<dyn Stream>>, reader: Arc<Mutex<Reader>>) {
-    let answer = service_fn(|request| {
-        // This thread has nothing better to do than to wait for the kernel.
-        let response = pages::respond(&request, &mut reader.lock().unwrap_or_else(PoisonError::into_inner));
-        async { Ok::<_, Infallible>(response) }
+async fn serve(stream: Pin<Box<dyn Stream>>, web: Web, reader: Arc<Mutex<Reader>>) {
+    let Web { tls, users } = web;
+    // What a client does wrong is its own affair: a log of it would be a way to fill the disk.
+    let _ = match tls {
+        None => timeout(LIFE, converse(stream, users, reader)).await,
+        Some(tls) => match timeout(REQUEST, tls.accept(stream)).await {
+            Ok(Ok(stream)) => timeout(LIFE, converse(stream, users, reader)).await,
+            Ok(Err(_)) | Err(_) => return,
+        },
+    };
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, users: Option<Arc<Users>>, reader: Arc<Mutex<Reader>>) {
+    let answer = service_fn(|request: Request<Incoming>| {
+        let (users, reader) = (users.clone(), Arc::clone(&reader));
+        async move {
+            if let Some(users) = users {
+                let authorization = request.headers().get(AUTHORIZATION);
+                if !users.admit(authorization.map(HeaderValue::as_bytes)).await {
+                    return Ok::<_, Infallible>(pages::who_are_you());
+                }
+            }
+            // This thread has nothing better to do than to wait for the kernel.
+            Ok(pages::respond(&request, &mut reader.lock().unwrap_or_else(PoisonError::into_inner)))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST)
         .max_buf_size(SIZE)
         .serve_connection(TokioIo::new(stream), answer);
-    // What a client does wrong is its own affair: a log of it would be a way to fill the disk.
-    let _ = timeout(LIFE, connection).await;
+    let _ = connection.await;
 }

@@ -3,7 +3,8 @@
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
@@ -39,6 +40,14 @@ pub(super) fn respond<B>(request: &Request<B>, reader: &mut Reader) -> Response<
         page(StatusCode::INTERNAL_SERVER_ERROR, &format!("the kernel's counters cannot be read: {error:#}\n"))
     };
     response(found.unwrap_or_else(failed))
+}
+
+/// The answer to a request without the right password.
+pub(super) fn who_are_you() -> Response<Full<Bytes>> {
+    let mut response = response(page(StatusCode::UNAUTHORIZED, "a user and a password are needed\n"));
+    let realm = HeaderValue::from_static("Basic realm=\"ollama-guard\", charset=\"UTF-8\"");
+    response.headers_mut().insert(WWW_AUTHENTICATE, realm);
+    response
 }
 
 fn metrics<B>(request: &Request<B>, reader: &mut Reader) -> anyhow::Result<Page> {

@@ -72,6 +72,9 @@ impl Reader {
         let start = Instant::now();
         let settings = self.settings.borrow().clone();
         let mut snapshot = (self.source)(&settings)?;
+        // A reading under a flood may miss some that the one before knew of; a counter never goes back.
+        let before = self.last.as_ref().map_or(0, |last| last.snapshot.source_evictions);
+        snapshot.source_evictions = snapshot.source_evictions.max(before);
         self.ledger.update(&snapshot, settings.exported);
         snapshot.sources = Vec::new();
         self.last = Some(Reading { snapshot, done: Instant::now(), took: start.elapsed() });

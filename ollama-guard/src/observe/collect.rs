@@ -65,6 +65,8 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
         sources: Vec::new(),
         sources_tracked: 0,
         unattributed_packets: 0,
+        source_evictions: 0,
+        events_lost: 0,
         problems: Vec::new(),
     }
 }

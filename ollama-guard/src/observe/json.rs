@@ -32,6 +32,8 @@ pub struct Status<'a> {
     daemon_running: bool,
     up_seconds: Option<f64>,
     derived: Vec<Derived<'a>>,
+    source_evictions: u64,
+    events_lost: u64,
 }
 
 /// `sources --json`.
@@ -59,6 +61,7 @@ struct Derived<'a> {
     container: Option<&'a str>,
     through: &'a str,
     guarded: bool,
+    present: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,6 +103,8 @@ impl<'a> From<&'a Snapshot> for Status<'a> {
             daemon_running: snapshot.daemon,
             up_seconds: snapshot.up.map(seconds),
             derived: snapshot.derived.iter().map(Derived::from).collect(),
+            source_evictions: snapshot.source_evictions,
+            events_lost: snapshot.events_lost,
         }
     }
 }
@@ -131,6 +136,7 @@ impl<'a> From<&'a DerivedPort> for Derived<'a> {
             container: derived.container.as_deref(),
             through: &derived.through,
             guarded: derived.refused.is_none(),
+            present: derived.present,
         }
     }
 }

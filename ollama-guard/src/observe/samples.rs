@@ -33,6 +33,8 @@ pub(crate) fn day() -> Snapshot {
         sources: vec![source("203.0.113.9", 12_900)],
         sources_tracked: 1,
         unattributed_packets: 0,
+        source_evictions: 0,
+        events_lost: 0,
         problems: Vec::new(),
     }
 }
@@ -45,6 +47,7 @@ pub(super) fn derived() -> DerivedPort {
         service: "ollama".parse().unwrap(),
         container: Some("open-webui-1".into()),
         through: "docker-proxy".into(),
+        present: true,
         refused: None,
     }
 }

@@ -45,6 +45,10 @@ pub struct Snapshot {
     pub sources_tracked: u64,
     /// Packets counted per interface that no source in the table accounts for.
     pub unattributed_packets: u64,
+    /// Sources that had to make room for others.
+    pub source_evictions: u64,
+    /// Drop events that were due and not sent.
+    pub events_lost: u64,
     /// What the reader of the kernel found wrong. What follows from the other fields is added by
     /// [`super::enforcement`].
     pub problems: Vec<Problem>,

@@ -31,6 +31,7 @@ pub(super) fn policy() -> Policy {
         attach: AttachPolicy::default(),
         sources: SourceLimits { tracked: 65536, exported: 100 },
         metrics: None,
+        web_config: None,
         paths: Paths { bpf: "/nowhere".into(), run: "/nowhere".into() },
     }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::exit::as_root;
+
 /// Why the lock could not be taken.
 #[derive(Debug, Error)]
 pub enum LockError {
@@ -21,7 +23,7 @@ pub enum LockError {
         path: PathBuf,
     },
     /// The file could not be opened, locked or written.
-    #[error("cannot {action} {path}: {source}{}", hint(source))]
+    #[error("cannot {action} {path}: {source}{}", as_root(source))]
     Io {
         /// What was attempted.
         action: &'static str,
@@ -30,10 +32,6 @@ pub enum LockError {
         /// Why not.
         source: io::Error,
     },
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    if error.kind() == io::ErrorKind::PermissionDenied { "; run it as root (sudo)" } else { "" }
 }
 
 /// Held for as long as the daemon lives; the kernel lets go of it however that ends.

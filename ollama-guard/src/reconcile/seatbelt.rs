@@ -14,6 +14,8 @@ use crate::seatbelt::{Repair, Seatbelt, SeatbeltError, TABLE};
 pub(super) struct Keeper {
     seatbelt: Option<Seatbelt>,
     applied: Option<Ruleset>,
+    /// What the table was last planned for, and the plan. A long allow-list takes its time.
+    planned: Option<(Surroundings, Ruleset)>,
     /// The last failure said, so that it is said once.
     told: Option<String>,
 }
@@ -31,13 +33,17 @@ pub(super) struct Outcome {
 
 /// The table for a policy on this host.
 pub fn ruleset(policy: &Policy, host: &Host<'_>) -> Ruleset {
+    lower(policy, &surroundings(host))
+}
+
+fn surroundings(host: &Host<'_>) -> Surroundings {
     let derived = host.guarded().map(|port| Derived {
         protocol: port.protocol,
         port: port.port,
         service: port.service.clone(),
         container: port.container.clone().unwrap_or_default(),
     });
-    lower(policy, &Surroundings { derived: derived.collect(), ..Surroundings::of(host.placements, host.links) })
+    Surroundings { derived: derived.collect(), ..Surroundings::of(host.placements, host.links) }
 }
 
 impl Keeper {
@@ -51,9 +57,22 @@ impl Keeper {
         self.seatbelt.as_ref().map(Seatbelt::port)
     }
 
+    /// The policy changed: plans anew.
+    pub(super) fn forget(&mut self) {
+        self.planned = None;
+    }
+
     /// Makes the table what it should be. A failure is told and leaves the rest of the guard at work.
-    pub(super) fn pass(&mut self, wanted: Ruleset) -> Outcome {
-        match self.try_pass(wanted) {
+    pub(super) fn pass(&mut self, policy: &Policy, host: &Host<'_>) -> Outcome {
+        let surroundings = surroundings(host);
+        let (_, wanted) = match self.planned.take() {
+            Some(planned) if planned.0 == surroundings => self.planned.insert(planned),
+            _ => {
+                let wanted = lower(policy, &surroundings);
+                self.planned.insert((surroundings, wanted))
+            }
+        };
+        match Self::try_pass(&mut self.seatbelt, &mut self.applied, wanted) {
             Ok(outcome) => {
                 if self.told.take().is_some() {
                     info!("the table inet {TABLE} is in place again");
@@ -71,14 +90,18 @@ impl Keeper {
         }
     }
 
-    fn try_pass(&mut self, wanted: Ruleset) -> Result<Outcome, SeatbeltError> {
-        let seatbelt = match &mut self.seatbelt {
+    fn try_pass(
+        seatbelt: &mut Option<Seatbelt>,
+        applied: &mut Option<Ruleset>,
+        wanted: &Ruleset,
+    ) -> Result<Outcome, SeatbeltError> {
+        let seatbelt = match seatbelt {
             Some(seatbelt) => seatbelt,
             none => none.insert(Seatbelt::open(TABLE)?),
         };
-        if self.applied.as_ref() != Some(&wanted) {
-            seatbelt.apply(&wanted)?;
-            self.applied = Some(wanted);
+        if applied.as_ref() != Some(wanted) {
+            seatbelt.apply(wanted)?;
+            *applied = Some(wanted.clone());
             return Ok(Outcome { changed: true, ..Outcome::default() });
         }
         Ok(match seatbelt.repair()? {

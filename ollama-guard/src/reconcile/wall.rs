@@ -1,8 +1,10 @@
 //! One pass over the wall: attach where the plan says, release where it does not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::{Host, wants_program};
+use crate::class::Class;
 use crate::datapath::{Attachment, DatapathError, ProgramKey, Target, Wall};
 use crate::derived::DerivedPort;
 use crate::links::{Hardware, Link, XdpMode};
@@ -10,11 +12,41 @@ use crate::plan::class::Placement;
 use crate::plan::hook::{Choice, Hook, HookReason};
 use crate::plan::rules::{GuardedPort, KernelRules};
 use crate::plan::services::ServiceTable;
-use crate::policy::Policy;
+use crate::policy::{InterfaceName, Policy};
 
 /// Hooks that refused an interface, by its index, and why: not tried again on every pass, because a driver may interrupt
 /// its traffic for each try.
 pub(super) type Refusals = BTreeMap<u32, Vec<(Hook, String)>>;
+
+/// The rules of interfaces, by class and, where an `[[allow]]` names it, interface. Lowering a long allow-list takes as
+/// long as many passes that find nothing to do.
+#[derive(Debug, Default)]
+pub(super) struct Lowered {
+    derived: BTreeSet<GuardedPort>,
+    rules: BTreeMap<(Class, Option<InterfaceName>), Rc<KernelRules>>,
+}
+
+impl Lowered {
+    /// The same ports as before, or everything anew.
+    fn refresh(&mut self, derived: BTreeSet<GuardedPort>) {
+        if self.derived != derived {
+            *self = Self { derived, rules: BTreeMap::new() };
+        }
+    }
+
+    fn of(
+        &mut self,
+        policy: &Policy,
+        services: &ServiceTable,
+        class: Class,
+        interface: &InterfaceName,
+    ) -> Rc<KernelRules> {
+        let is_named = policy.allow.iter().any(|allow| allow.interface.as_ref() == Some(interface));
+        let place = (class, is_named.then(|| interface.clone()));
+        let lower = || Rc::new(KernelRules::lower(policy, services, &self.derived, class, interface));
+        Rc::clone(self.rules.entry(place).or_insert_with(lower))
+    }
+}
 
 /// What a pass over the wall did.
 #[derive(Debug, Default)]
@@ -41,9 +73,10 @@ pub(super) fn reconcile(
     services: &ServiceTable,
     host: &Host<'_>,
     refusals: &mut Refusals,
+    lowered: &mut Lowered,
 ) -> Result<Outcome, DatapathError> {
     let Host { links, placements, .. } = host;
-    let derived: BTreeSet<_> = host.guarded().map(|port| guarded(port, services)).collect();
+    lowered.refresh(host.guarded().map(|port| guarded(port, services)).collect());
     let mut outcome = Outcome::default();
     refusals.retain(|index, _| links.get(*index).is_some());
     let wanted = wants_program(placements);
@@ -54,7 +87,7 @@ pub(super) fn reconcile(
     let ours = wall.program_ids()?;
     for link in links.iter() {
         let Some(Placement::Attach(class, notes)) = placements.get(link.index) else { continue };
-        let rules = KernelRules::lower(policy, services, &derived, *class, &link.name);
+        let rules = lowered.of(policy, services, *class, &link.name);
         let choice = Choice::new(&policy.attach, links, link, *class, &|id| ours.contains(&id));
         let refused = refusals.entry(link.index).or_default();
         let hooks: Vec<Hook> = choice.candidates.iter().copied().filter(|hook| !is_refused(refused, *hook)).collect();

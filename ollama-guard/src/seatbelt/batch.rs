@@ -6,7 +6,7 @@ use super::encode;
 use super::libnftnl::Message;
 use super::object::{Kind, Object};
 use super::readback::{Count, Difference, Held};
-use super::ruleset::{Chain, Elements, Ruleset, Set};
+use super::ruleset::{Chain, Edge, Elements, Ruleset, Set};
 use super::transport::Step;
 
 /// A batch under construction, for one table.
@@ -40,15 +40,25 @@ impl<'a> Plan<'a> {
         plan.steps
     }
 
-    /// What is different, nothing else: sets that did not change are not rebuilt, counters never.
-    pub(super) fn refill(table: &'a str, wanted: &'a Ruleset, flags: u32, differences: &[Difference]) -> Vec<Step> {
+    /// What is different, nothing else: sets that did not change are not rebuilt, of long ones only what changed, counters
+    /// never.
+    pub(super) fn refill(
+        table: &'a str,
+        wanted: &'a Ruleset,
+        flags: u32,
+        held: &Held,
+        differences: &[Difference],
+    ) -> Vec<Step> {
         let mut plan = Self { table, wanted, steps: Vec::new() };
         plan.make_table(flags);
         for difference in differences {
             match difference {
                 Difference::NoCounter(name) => plan.make_counter(name, Count::default()),
                 Difference::NoSet(name) => plan.for_set(name, Self::make_set),
-                Difference::Elements(name) => plan.for_set(name, Self::refill_set),
+                Difference::Elements(name) => match held.assumed.get(name) {
+                    Some(before) => plan.for_set(name, |plan, set| plan.change_set(set, before)),
+                    None => plan.for_set(name, Self::refill_set),
+                },
                 Difference::NoChain(name) => plan.for_chain(name, Self::make_chain),
                 _ => {}
             }
@@ -115,8 +125,20 @@ impl<'a> Plan<'a> {
         }
     }
 
+    fn change_set(&mut self, set: &Set, before: &Elements) {
+        let (gone, new) = before.changes(&set.elements);
+        for elements in encode::element_messages(self.table, &set.name, gone) {
+            self.push(libc::NFT_MSG_DELSETELEM, 0, elements, format!("elements to go from set {}", set.name));
+        }
+        self.add_elements(set, new);
+    }
+
     fn fill_set(&mut self, set: &Set) {
-        for elements in encode::element_messages(self.table, set) {
+        self.add_elements(set, set.elements.edges());
+    }
+
+    fn add_elements(&mut self, set: &Set, edges: Vec<Edge>) {
+        for elements in encode::element_messages(self.table, &set.name, edges) {
             let what = format!("elements of set {}", set.name);
             self.push(libc::NFT_MSG_NEWSETELEM, libc::NLM_F_CREATE, elements, what);
         }

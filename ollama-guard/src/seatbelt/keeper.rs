@@ -9,7 +9,7 @@ use nftnl::nftnl_sys::libc;
 use self::backoff::Backoff;
 use super::batch::{Plan, TABLE_STEP};
 use super::error::SeatbeltError;
-use super::readback::{self, Held};
+use super::readback::{self, Held, Known};
 use super::ruleset::Ruleset;
 use super::status::{self, SeatbeltStatus};
 use super::transport::Transport;
@@ -27,6 +27,10 @@ pub struct Seatbelt {
     /// The kernel takes [`OWNER`] and [`PERSIST`]; assumed until it refuses.
     protects: bool,
     wanted: Option<Ruleset>,
+    /// The kernel was seen to hold [`Self::wanted`], and no commit of ours since may have changed that.
+    certain: bool,
+    /// The generation of all rules at which that was last seen: as long as it is the same, nobody has changed anything.
+    seen_at: Option<u32>,
     repairs: u64,
     backoff: Backoff,
 }
@@ -50,6 +54,8 @@ impl Seatbelt {
             table: table.to_owned(),
             protects: true,
             wanted: None,
+            certain: false,
+            seen_at: None,
             repairs: 0,
             backoff: Backoff::default(),
         })
@@ -65,19 +71,35 @@ impl Seatbelt {
     pub fn apply(&mut self, ruleset: &Ruleset) -> Result<(), SeatbeltError> {
         self.write(ruleset)?;
         self.wanted = Some(ruleset.clone());
+        self.certain = true;
         Ok(())
+    }
+
+    fn read(&mut self) -> Result<Option<Held>, SeatbeltError> {
+        // Borrows by field: the transport is written to.
+        let known = match &self.wanted {
+            Some(wanted) if self.certain => Known::IfOwned(wanted, self.transport.port()),
+            _ => Known::Nothing,
+        };
+        readback::read(&mut self.transport, &self.table, known)
     }
 
     /// Puts right what somebody changed since [`Seatbelt::apply`]; to be called when [`super::Monitor`] reports a touch,
     /// and now and then in any case.
     pub fn repair(&mut self) -> Result<Repair, SeatbeltError> {
-        let Some(wanted) = self.wanted.clone() else { return Ok(Repair::Intact) };
-        let held = readback::read(&mut self.transport, &self.table)?;
+        let generation = self.transport.generation()?;
+        if self.wanted.is_none() || generation.is_some() && generation == self.seen_at {
+            return Ok(Repair::Intact);
+        }
+        let held = self.read()?;
+        let Some(wanted) = &self.wanted else { return Ok(Repair::Intact) };
         let differences: Vec<String> = match &held {
             None => vec!["the table was deleted".to_owned()],
-            Some(held) => readback::differences(held, &wanted).iter().map(ToString::to_string).collect(),
+            Some(held) => readback::differences(held, wanted).iter().map(ToString::to_string).collect(),
         };
         if differences.is_empty() && held.is_some_and(|held| self.is_ours(&held)) {
+            // Read before the table: what changes meanwhile has another number.
+            self.seen_at = generation;
             return Ok(Repair::Intact);
         }
         let now = Instant::now();
@@ -86,7 +108,9 @@ impl Seatbelt {
         }
         self.backoff.record(now);
         self.repairs += 1;
+        let wanted = wanted.clone();
         self.write(&wanted)?;
+        self.certain = true;
         Ok(Repair::Repaired(differences))
     }
 
@@ -113,7 +137,7 @@ impl Seatbelt {
 
     /// Removes the table. That it is gone already is fine.
     pub fn remove(&mut self) -> Result<(), SeatbeltError> {
-        self.wanted = None;
+        (self.wanted, self.certain, self.seen_at) = (None, false, None);
         let nothing = Ruleset { sets: Vec::new(), counters: Vec::new(), chains: Vec::new() };
         match self.transport.commit(&mut Plan::remove(&self.table, &nothing)) {
             Err(error) if error.errno() == Some(libc::ENOENT) => Ok(()),
@@ -138,7 +162,9 @@ impl Seatbelt {
             }
             other => other?,
         }
-        let held = readback::read(&mut self.transport, &self.table)?;
+        // What was sent in this batch the kernel has confirmed, and the table is not anybody else's to change.
+        let known = Known::IfOwned(wanted, self.transport.port());
+        let held = readback::read(&mut self.transport, &self.table, known)?;
         let differences = held.map(|held| readback::differences(&held, wanted));
         match differences.as_deref() {
             Some([]) => Ok(()),
@@ -148,14 +174,15 @@ impl Seatbelt {
     }
 
     fn attempt(&mut self, wanted: &Ruleset) -> Result<(), SeatbeltError> {
-        let held = readback::read(&mut self.transport, &self.table)?;
+        let held = self.read()?;
+        (self.certain, self.seen_at) = (false, None);
         let flags = self.flags();
         if let Some(held) = &held {
             let differences = readback::differences(held, wanted);
             // Flags of an existing table cannot be changed, except that an orphan may be adopted (`nf_tables_updtable`).
             let adoptable = held.flags & !OWNER == flags & !OWNER;
             if adoptable && !differences.iter().any(readback::Difference::needs_new_table) {
-                let mut steps = Plan::refill(&self.table, wanted, flags, &differences);
+                let mut steps = Plan::refill(&self.table, wanted, flags, held, &differences);
                 match self.transport.commit(&mut steps) {
                     Err(SeatbeltError::Refused { what, .. }) if what != TABLE_STEP => {} // a new table, then
                     other => return self.blame_owner(other),
@@ -170,7 +197,7 @@ impl Seatbelt {
     fn blame_owner(&mut self, result: Result<(), SeatbeltError>) -> Result<(), SeatbeltError> {
         match result {
             Err(error @ SeatbeltError::Refused { .. }) if error.errno() == Some(libc::EPERM) => {
-                let held = readback::read(&mut self.transport, &self.table).ok().flatten();
+                let held = readback::read(&mut self.transport, &self.table, Known::Nothing).ok().flatten();
                 let port = held.and_then(|held| held.owner);
                 Err(SeatbeltError::OwnedByAnother { table: self.table.clone(), port })
             }

@@ -7,12 +7,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::error::SeatbeltError;
-use super::transport::{self, Header, Netlink};
+use super::transport::{self, Header, Netlink, attribute};
 
 /// `NFNLGRP_NFTABLES` as a bit (`include/uapi/linux/netfilter/nfnetlink.h`).
 const GROUP: u32 = 1 << (libc::NFNLGRP_NFTABLES - 1);
-/// `struct nfgenmsg`: family, version, resource id.
-const GENERIC_HEADER: usize = 4;
 /// Attribute 1 of every `nf_tables` object but a generation is the table's name (`NFTA_*_TABLE`, `NFTA_TABLE_NAME`).
 const TABLE_NAME: u16 = 1;
 const GENERATION_PROCESS: u16 = 2;
@@ -112,20 +110,4 @@ fn message(header: &Header<'_>) -> Option<i32> {
 fn text(value: &[u8]) -> String {
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()
-}
-
-/// The value of a top-level attribute (`struct nlattr`: length, type, value, padding to four bytes).
-fn attribute(body: &[u8], wanted: u16) -> Option<&[u8]> {
-    /// Without the flags for nested and big-endian (`NLA_TYPE_MASK`).
-    const TYPE: u16 = 0x3fff;
-    let mut rest = body.get(GENERIC_HEADER..)?;
-    while let [l0, l1, t0, t1, ..] = rest {
-        let length = usize::from(u16::from_ne_bytes([*l0, *l1]));
-        let value = rest.get(4..length)?;
-        if u16::from_ne_bytes([*t0, *t1]) & TYPE == wanted {
-            return Some(value);
-        }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    None
 }

@@ -9,6 +9,7 @@ use nftnl::nftnl_sys::{self as sys, libc};
 use super::encode;
 use super::error::SeatbeltError;
 use super::object::{Kind, Object};
+use super::ruleset::{Elements, Ruleset};
 use super::transport::Transport;
 
 mod compare;
@@ -36,13 +37,24 @@ pub(super) struct Held {
     pub(super) rules: BTreeMap<String, Vec<Option<Object>>>,
     pub(super) sets: BTreeMap<String, Object>,
     pub(super) elements: BTreeMap<String, BTreeSet<Object>>,
+    /// Instead of these, for long sets that nobody can have changed.
+    pub(super) assumed: BTreeMap<String, Elements>,
     pub(super) counters: BTreeMap<String, Count>,
     /// What is in the table and cannot be ours: flow tables, objects other than counters, what cannot be read.
     pub(super) foreign: Vec<String>,
 }
 
+/// What need not be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Known<'a> {
+    /// Nothing is known.
+    Nothing,
+    /// Long sets are as in this ruleset if the table's owner is this port: nobody else can change it then.
+    IfOwned(&'a Ruleset, u32),
+}
+
 /// Reads the table; `None` if there is none.
-pub(super) fn read(transport: &mut Transport, table: &str) -> Result<Option<Held>, SeatbeltError> {
+pub(super) fn read(transport: &mut Transport, table: &str, known: Known<'_>) -> Result<Option<Held>, SeatbeltError> {
     let tables = transport.dump(libc::NFT_MSG_GETTABLE, Kind::Table, &Object::new(Kind::Table))?;
     let is_ours = |object: &&Object| object.text(sys::NFTNL_TABLE_NAME) == Some(table);
     let Some(own) = tables.iter().flatten().find(is_ours) else { return Ok(None) };
@@ -53,10 +65,18 @@ pub(super) fn read(transport: &mut Transport, table: &str) -> Result<Option<Held
         rules: BTreeMap::new(),
         sets: BTreeMap::new(),
         elements: BTreeMap::new(),
+        assumed: BTreeMap::new(),
         counters: BTreeMap::new(),
         foreign: Vec::new(),
     };
     held.read_chains(transport, table)?;
+    match known {
+        Known::IfOwned(ruleset, port) if held.owner == Some(port) => {
+            let long = ruleset.sets.iter().filter(|set| set.elements.is_long());
+            held.assumed = long.map(|set| (set.name.clone(), set.elements.clone())).collect();
+        }
+        _ => {}
+    }
     held.read_sets(transport, table)?;
     held.read_counters(transport, table)?;
     Ok(Some(held))
@@ -88,6 +108,11 @@ impl Held {
             let name = set.text(sys::NFTNL_SET_NAME).unwrap_or_default().to_owned();
             let about = encode::by_name(Kind::Element, table, &name);
             let mut elements = BTreeSet::new();
+            if self.assumed.contains_key(&name) {
+                self.elements.insert(name.clone(), elements);
+                self.sets.insert(name, set);
+                continue;
+            }
             for list in transport.dump(libc::NFT_MSG_GETSETELEM, Kind::Element, &about)? {
                 match list {
                     Some(list) => elements.extend(list.inside),

@@ -13,6 +13,7 @@ mod lower;
 mod set;
 
 pub use evaluate::{AddressType, PacketFacts, Transport};
+pub use interval::Edge;
 pub use lower::{Derived, Surroundings, lower};
 pub use set::{Elements, Set};
 

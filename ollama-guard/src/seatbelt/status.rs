@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::error::SeatbeltError;
-use super::readback::{self, Count, Held};
+use super::readback::{self, Count, Held, Known};
 use super::ruleset::{CounterName, Hook, Refused, Ruleset, Why};
 use super::transport::Transport;
 
@@ -50,7 +50,7 @@ pub fn read_status(table: &str, wanted: &Ruleset) -> Result<SeatbeltStatus, Seat
 }
 
 pub(super) fn read(transport: &mut Transport, table: &str, wanted: &Ruleset) -> Result<SeatbeltStatus, SeatbeltError> {
-    Ok(SeatbeltStatus::of(readback::read(transport, table)?.as_ref(), wanted))
+    Ok(SeatbeltStatus::of(readback::read(transport, table, Known::Nothing)?.as_ref(), wanted))
 }
 
 impl SeatbeltStatus {

@@ -22,6 +22,11 @@ const RECEIVE: usize = 1 << 16;
 /// Attempts at a dump that nobody else's change interrupts.
 const DUMP_ATTEMPTS: usize = 20;
 
+/// `struct nfgenmsg`: family, version, resource id.
+const GENERIC_HEADER: usize = 4;
+/// `NFTA_GEN_ID`
+const GENERATION_ID: u16 = 1;
+
 /// One part of a batch and how to name it to a person.
 pub(super) struct Step {
     pub(super) message: Message,
@@ -185,6 +190,23 @@ impl Transport {
         }
     }
 
+    /// A number that changes with every commit to any table of this network namespace.
+    pub(super) fn generation(&mut self) -> Result<Option<u32>, SeatbeltError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let sequence = self.sequence;
+        let command = u16::try_from(libc::NFT_MSG_GETGEN).expect("a message number is a byte");
+        let message = Message { command, flags: 0, object: Object::new(Kind::Table) };
+        self.send(&message.bytes(sequence), "asking for the rules' generation")?;
+        let mut generation = None;
+        self.receive("reading the rules' generation", |header, body| {
+            if header.sequence == sequence && header.kind != libc::NLMSG_ERROR {
+                let number = attribute(body, GENERATION_ID).and_then(|value| value.try_into().ok());
+                generation = number.map(u32::from_be_bytes);
+            }
+        })?;
+        Ok(generation)
+    }
+
     fn send(&self, bytes: &[u8], attempt: &'static str) -> Result<(), SeatbeltError> {
         // A batch is one datagram. The plain limit is 208 KiB; CAP_NET_ADMIN may exceed it. If it may not, `send` says so.
         let _ = setsockopt(&self.socket, sockopt::SndBufForce, &(bytes.len() * 2 + (1 << 16)));
@@ -231,4 +253,20 @@ pub(super) fn split(datagram: &[u8], mut each: impl FnMut(&Header<'_>, &[u8])) {
         };
         each(&header, body);
     }
+}
+
+/// The value of a top-level attribute (`struct nlattr`: length, type, value, padding to four bytes).
+pub(super) fn attribute(body: &[u8], wanted: u16) -> Option<&[u8]> {
+    /// Without the flags for nested and big-endian (`NLA_TYPE_MASK`).
+    const TYPE: u16 = 0x3fff;
+    let mut rest = body.get(GENERIC_HEADER..)?;
+    while let [l0, l1, t0, t1, ..] = rest {
+        let length = usize::from(u16::from_ne_bytes([*l0, *l1]));
+        let value = rest.get(4..length)?;
+        if u16::from_ne_bytes([*t0, *t1]) & TYPE == wanted {
+            return Some(value);
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    None
 }

@@ -91,6 +91,7 @@ pub(crate) fn policy() -> Policy {
         attach: AttachPolicy::default(),
         sources: SourceLimits { tracked: 65_536, exported: 100 },
         metrics: None,
+        web_config: None,
         paths: Paths { bpf: "/".into(), run: "/".into() },
     }
 }

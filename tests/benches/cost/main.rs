@@ -8,7 +8,9 @@ mod bpf;
 mod flood;
 mod frames;
 mod measure;
+mod metrics;
 mod one;
+mod reload;
 mod table;
 
 use std::path::Path;
@@ -19,8 +21,12 @@ use tests::{require, requires};
 type Rows = fn() -> Result<Vec<table::Row>>;
 
 /// What may be asked for by name, the heading, and what measures it.
-const TABLES: [(&str, &str, Rows); 2] =
-    [("one", "one packet", one::rows), ("flood", "a flood over a veth, one processor", flood::rows)];
+const TABLES: [(&str, &str, Rows); 4] = [
+    ("one", "one packet", one::rows),
+    ("flood", "a flood over a veth, one processor", flood::rows),
+    ("reload", "reload with an allow-list of 100 000 networks", reload::rows),
+    ("metrics", "reading the counters", metrics::rows),
+];
 
 fn main() -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());

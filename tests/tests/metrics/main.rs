@@ -2,9 +2,11 @@
 
 mod counts;
 mod crowd;
+mod evictions;
 mod prometheus;
 mod reload;
 mod traffic;
+mod web;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -7,8 +7,9 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use tests::{require, requires};
 
-/// In tenths, as `systemd-analyze security` takes it.
-const EXPOSURE: &str = "--threshold=15";
+/// In tenths, as `systemd-analyze security` has it: the unit alone, and with the right to ask container engines.
+const ALONE: &str = "15";
+const WITH_CONTAINERS: &str = "16";
 
 fn dist() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("dist").join("systemd")
@@ -25,17 +26,26 @@ fn installed() -> Result<tempfile::TempDir> {
     Ok(folder)
 }
 
+fn exposed(unit: &Path, threshold: &str) -> Result<()> {
+    let threshold = format!("--threshold={threshold}");
+    let mut command = Command::new("systemd-analyze");
+    let output = command.args(["security", "--offline=true", "--no-pager", &threshold]).arg(unit).output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && said.contains("Overall exposure"), "{said}");
+    Ok(())
+}
+
 #[test]
 fn the_sandbox_leaves_little_exposed() -> Result<()> {
     require!(requires::tool("systemd-analyze"));
     let units = installed()?;
-    let unit = units.path().join("ollama-guard.service");
-    let output = Command::new("systemd-analyze")
-        .args(["security", "--offline=true", EXPOSURE, "--no-pager"])
-        .arg(unit)
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success() && said.contains("Overall exposure"), "{said}");
+    exposed(&units.path().join("ollama-guard.service"), ALONE)?;
+    // As systemd merges them.
+    let both = units.path().join("both.service");
+    let drop_in = fs::read_to_string(dist().join("ollama-guard.service.d/10-containers.conf"))?;
+    fs::write(&both, fs::read_to_string(units.path().join("ollama-guard.service"))? + &drop_in)?;
+    exposed(&both, WITH_CONTAINERS)?;
+    ensure!(exposed(&both, ALONE).is_err(), "the drop-in adds nothing: is it read?");
     Ok(())
 }
 

@@ -70,7 +70,7 @@ fn documents_for_scripts() {
     let json = |text| {
         let file = Path::new("config.toml");
         let policy = config::parse(file, text, &[]);
-        serde_json::to_string_pretty(&document(file, policy.as_ref(), Some(LOCAL_PORTS))).unwrap()
+        serde_json::to_string_pretty(&document(file, policy.as_ref(), None, Some(LOCAL_PORTS))).unwrap()
     };
     assert_snapshot!("valid_json", json(""));
     assert_snapshot!("faulty_json", json("mode = \"off\"\nprofil = 1"));

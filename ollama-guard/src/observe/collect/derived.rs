@@ -1,7 +1,7 @@
 //! Derived ports that are not guarded: too new for the daemon, or too dangerous.
 
 use crate::datapath::State;
-use crate::derived::{self, DerivedPort};
+use crate::derived::{self, DerivedPort, SilentProxy};
 use crate::observe::snapshot::{Problem, Severity};
 use crate::policy::Mode;
 
@@ -10,7 +10,22 @@ pub(super) fn problems(state: &State) -> Vec<Problem> {
     if state.policy.mode == Mode::Observe {
         return Vec::new();
     }
-    compare(&state.derived, &derived::look(&state.policy))
+    let found = derived::look(&state.policy);
+    compare(&state.derived, &found.ports).into_iter().chain(found.silent.iter().map(silent)).collect()
+}
+
+/// It may lead to a guarded port, and most lead elsewhere: no reason to say that enforcement is partial.
+fn silent(proxy: &SilentProxy) -> Problem {
+    Problem {
+        severity: Severity::Warning,
+        subject: format!("{} {}", proxy.protocol, proxy.port),
+        problem: format!("{proxy} does not say where it leads: if to a guarded port, that is OPEN"),
+        next_step: format!(
+            "let Podman's service answer: systemctl --user enable --now podman.socket, as user {}; or publish with \
+             --network=pasta",
+            proxy.user
+        ),
+    }
 }
 
 fn compare(known: &[DerivedPort], found: &[DerivedPort]) -> Vec<Problem> {
@@ -47,6 +62,7 @@ mod tests {
             service: "ollama".parse().unwrap(),
             container: Some("web".into()),
             through: "docker-proxy".into(),
+            present: true,
             refused: refused.map(str::to_owned),
         }
     }

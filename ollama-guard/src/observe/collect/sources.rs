@@ -27,6 +27,8 @@ pub(super) fn collect(snapshot: &mut Snapshot, reading: &mut Reading, state: &St
         (Reverse(source.dropped_packets), Reverse(source.packets), source.last_seen, source.source)
     });
     snapshot.unattributed_packets = unattributed(reading);
+    snapshot.source_evictions = reading.gone_sources.saturating_sub(state.forgotten);
+    snapshot.events_lost = reading.events_lost;
 }
 
 /// Each name once, however many sources share it.

@@ -100,6 +100,16 @@ fn state(snapshot: &Snapshot) -> Vec<Family> {
             "Counted packets that no remembered sender accounts for.",
             snapshot.unattributed_packets as f64,
         ),
+        counter(
+            "ollama_guard_source_evictions",
+            "Senders that had to make room for others.",
+            snapshot.source_evictions,
+        ),
+        counter(
+            "ollama_guard_events_lost",
+            "Drop events that were due and not sent: too many at once, or nobody reads them.",
+            snapshot.events_lost,
+        ),
         family(
             "ollama_guard_build_info",
             "Always 1; the labels tell the build.",
@@ -185,6 +195,10 @@ fn family(name: &'static str, help: &'static str, series: Vec<Series>) -> Family
 
 pub(super) fn gauge(name: &'static str, help: &'static str, value: f64) -> Family {
     family(name, help, vec![Series { labels: Labels::default(), value: Value::Gauge(value) }])
+}
+
+fn counter(name: &'static str, help: &'static str, count: u64) -> Family {
+    family(name, help, vec![Series { labels: Labels::default(), value: Value::Count(count) }])
 }
 
 fn flag(flag: bool) -> f64 {

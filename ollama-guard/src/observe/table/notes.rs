@@ -6,7 +6,7 @@ use ollama_guard_common::{Fate, Reason};
 
 use super::super::snapshot::{Attachment, Interface, Snapshot};
 use super::super::terminal::{Style, Tone};
-use super::super::text::{joined, packets, printable};
+use super::super::text::{grouped, joined, packets, printable};
 use crate::class::Class;
 use crate::policy::{ContainerAccess, Mode};
 
@@ -34,6 +34,20 @@ pub(super) fn derived(out: &mut impl Write, snapshot: &Snapshot, width: usize, s
         writeln!(out, "{}", style.tone(&line, tone))?;
     }
     Ok(())
+}
+
+/// What is not known of senders, if there is anything.
+pub(super) fn senders(out: &mut impl Write, snapshot: &Snapshot, width: usize) -> fmt::Result {
+    let unattributed = (snapshot.unattributed_packets > 0)
+        .then(|| format!("{} of senders not remembered", packets(snapshot.unattributed_packets)));
+    let evicted =
+        (snapshot.source_evictions > 0).then(|| format!("{} made room for others", grouped(snapshot.source_evictions)));
+    let lost = (snapshot.events_lost > 0).then(|| format!("{} events lost", grouped(snapshot.events_lost)));
+    let unknown: Vec<_> = [unattributed, evicted, lost].into_iter().flatten().collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{:width$}{} remembered · {}", "senders", grouped(snapshot.sources_tracked), unknown.join(" · "))
 }
 
 /// What to change in the configuration if what happens is not what was meant.

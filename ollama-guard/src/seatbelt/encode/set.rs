@@ -4,7 +4,7 @@ use nftnl::nftnl_sys as sys;
 
 use super::FAMILY;
 use crate::seatbelt::object::{Kind, Object};
-use crate::seatbelt::ruleset::{Elements, Set};
+use crate::seatbelt::ruleset::{Edge, Elements, Set};
 
 // Flags of a set and of an element (`include/uapi/linux/netfilter/nf_tables.h`).
 const INTERVAL: u32 = 0x4;
@@ -58,9 +58,9 @@ pub(in crate::seatbelt) fn by_name(kind: Kind, table: &str, name: &str) -> Objec
         .with(sys::NFTNL_SET_FAMILY, FAMILY)
 }
 
-/// The set's elements, in as many messages as they need.
-pub(in crate::seatbelt) fn element_messages(table: &str, set: &Set) -> Vec<Object> {
-    let elements: Vec<Object> = (set.elements.edges().into_iter())
+/// Elements of a set, in as many messages as they need.
+pub(in crate::seatbelt) fn element_messages(table: &str, set: &str, edges: Vec<Edge>) -> Vec<Object> {
+    let elements: Vec<Object> = (edges.into_iter())
         .map(|edge| {
             let element = Object::new(Kind::Element).with(sys::NFTNL_SET_ELEM_KEY, edge.key);
             if edge.is_end { element.with(sys::NFTNL_SET_ELEM_FLAGS, ELEMENT_INTERVAL_END) } else { element }
@@ -68,6 +68,6 @@ pub(in crate::seatbelt) fn element_messages(table: &str, set: &Set) -> Vec<Objec
         .collect();
     elements
         .chunks(ELEMENTS_PER_MESSAGE)
-        .map(|chunk| by_name(Kind::Element, table, &set.name).containing(chunk.iter().cloned()))
+        .map(|chunk| by_name(Kind::Element, table, set).containing(chunk.iter().cloned()))
         .collect()
 }

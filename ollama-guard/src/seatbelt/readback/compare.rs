@@ -143,6 +143,9 @@ fn sets(held: &Held, wanted: &Ruleset, found: &mut Vec<Difference>) {
 }
 
 fn same_elements(held: &Held, set: &crate::seatbelt::ruleset::Set) -> bool {
+    if let Some(assumed) = held.assumed.get(&set.name) {
+        return *assumed == set.elements;
+    }
     let wanted: BTreeSet<_> = (set.elements.edges().into_iter()).map(|edge| (edge.key, edge.is_end)).collect();
     let held: BTreeSet<_> = (held.elements[&set.name].iter())
         .map(|element| {

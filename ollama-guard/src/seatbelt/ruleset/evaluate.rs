@@ -154,7 +154,8 @@ impl Ruleset {
             IpAddr::V6(address) => address.octets().to_vec(),
         };
         let Some(elements) = self.elements(set) else { return false };
-        let before = elements.edges().range(..=Edge { key, is_end: true }).next_back().cloned();
+        let last = Edge { key, is_end: true };
+        let before = elements.edges().into_iter().rfind(|edge| *edge <= last);
         before.is_some_and(|edge| !edge.is_end)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::AddressType;
-use super::interval::{self, Edge};
+use super::interval::{self, Edge, Range};
 use crate::policy::{InterfaceName, NamePattern, Protocol};
 
 /// A named set.
@@ -47,20 +47,20 @@ impl Elements {
         matches!(self, Self::Names(_) | Self::V4(_) | Self::V6(_))
     }
 
-    /// The elements as the kernel holds them, sorted.
-    pub fn edges(&self) -> BTreeSet<Edge> {
+    /// So many that neither reading nor writing all of them for nothing will do: the kernel walks a set from its start
+    /// for every few hundred elements that it dumps (`nf_tables_dump_set`).
+    pub fn is_long(&self) -> bool {
         match self {
-            Self::Names(patterns) => interval::edges(patterns.iter().map(interval::of_pattern)),
-            Self::V4(networks) => interval::edges(
-                networks
-                    .iter()
-                    .map(|network| (network.network().octets().to_vec(), network.broadcast().octets().to_vec())),
-            ),
-            Self::V6(networks) => interval::edges(
-                networks
-                    .iter()
-                    .map(|network| (network.network().octets().to_vec(), network.broadcast().octets().to_vec())),
-            ),
+            Self::V4(networks) => networks.len() > LONG,
+            Self::V6(networks) => networks.len() > LONG,
+            _ => false,
+        }
+    }
+
+    /// The elements as the kernel holds them, sorted.
+    pub fn edges(&self) -> Vec<Edge> {
+        match self {
+            Self::Names(_) | Self::V4(_) | Self::V6(_) => interval::edges(self.ranges()),
             Self::Inside(names) => points(names.iter().map(|name| {
                 let padded = interval::padded(name.as_str().as_bytes(), 0);
                 [padded.clone(), padded].concat()
@@ -70,11 +70,34 @@ impl Elements {
                 vec![protocol.number(), 0, 0, 0, high, low, 0, 0]
             })),
             Self::Addresses(kinds) => points(kinds.iter().map(|kind| kind.number().to_ne_bytes().to_vec())),
-            Self::Counted => BTreeSet::new(),
+            Self::Counted => Vec::new(),
+        }
+    }
+
+    /// What has to go and what has to come to make of these elements others of the same type.
+    pub fn changes(&self, after: &Self) -> (Vec<Edge>, Vec<Edge>) {
+        let (before, after) = (self.ranges(), after.ranges());
+        let only = |these: &[_], those: &[_]| interval::edges(interval::without(these, those));
+        (only(&before, &after), only(&after, &before))
+    }
+
+    fn ranges(&self) -> Vec<Range> {
+        match self {
+            Self::Names(patterns) => interval::union(patterns.iter().map(interval::of_pattern)),
+            Self::V4(networks) => interval::union(
+                networks.iter().map(|one| (one.network().octets().to_vec(), one.broadcast().octets().to_vec())),
+            ),
+            Self::V6(networks) => interval::union(
+                networks.iter().map(|one| (one.network().octets().to_vec(), one.broadcast().octets().to_vec())),
+            ),
+            _ => Vec::new(),
         }
     }
 }
 
-fn points(keys: impl Iterator<Item = Vec<u8>>) -> BTreeSet<Edge> {
+/// See [`Elements::is_long`].
+const LONG: usize = 4096;
+
+fn points(keys: impl Iterator<Item = Vec<u8>>) -> Vec<Edge> {
     keys.map(|key| Edge { key, is_end: false }).collect()
 }

@@ -1,7 +1,7 @@
 //! What the machine holds: Debian, the package, its kernel's modules, and the scenario. One file system in memory.
 
 use super::fresh;
-use crate::{sh, vm::debian::Kernel, vm::debian::mirror};
+use crate::{dist::Packages, sh, vm::debian::Kernel, vm::debian::mirror};
 use anyhow::{Context as _, Result};
 use std::{
     fs::{self, File},
@@ -26,7 +26,7 @@ const FILES: [(&str, &str, u32); 6] = [
     ("etc/hostname", "guarded\n", 0o644),
 ];
 
-pub(super) fn write(image: &Path, folder: &Path, kernel: &Kernel, package: &Path, unguarded: bool) -> Result<()> {
+pub(super) fn write(image: &Path, folder: &Path, kernel: &Kernel, packages: &Packages, unguarded: bool) -> Result<()> {
     let base = debian(folder)?;
     let root = folder.join("boot-root");
     let _ = fs::remove_dir_all(&root);
@@ -40,7 +40,10 @@ pub(super) fn write(image: &Path, folder: &Path, kernel: &Kernel, package: &Path
     }
     let itself = std::env::current_exe()?;
     fs::copy(itself, root.join("usr/local/bin/xtask"))?;
-    fs::copy(package, root.join("ollama-guard.deb"))?;
+    fs::copy(&packages.deb, root.join("ollama-guard.deb"))?;
+    let mut tar = Command::new("tar");
+    tar.args(["--extract", "--strip-components=1", "--one-top-level=archive", "--directory"]).arg(&root);
+    sh::run(tar.arg("--file").arg(&packages.archive))?;
     let modules = Path::new("lib/modules").join(&kernel.version);
     fs::create_dir_all(root.join("lib/modules"))?;
     sh::run(Command::new("cp").arg("--archive").args([kernel.root.join(&modules), root.join(&modules)]))?;
@@ -49,6 +52,8 @@ pub(super) fn write(image: &Path, folder: &Path, kernel: &Kernel, package: &Path
     inside(&root, &["dpkg", "--install", "/ollama-guard.deb"])?;
     let units = ["systemd-networkd.service", "ollama.service", "scenario.service"];
     inside(&root, &[&["systemctl", "enable", "--quiet"][..], &units].concat())?;
+    // The console is the scenario's.
+    inside(&root, &["systemctl", "mask", "--quiet", "serial-getty@ttyS0.service"])?;
     if unguarded {
         inside(&root, &["systemctl", "mask", "--quiet", "ollama-guard.service"])?;
         fs::remove_file(root.join("usr/lib/systemd/system/ollama.service.d/ollama-guard.conf"))?;

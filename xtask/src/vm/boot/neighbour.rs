@@ -87,12 +87,11 @@ impl Neighbour {
         }
     }
 
-    /// The package goes: what was silent until now may answer.
-    pub(super) fn expects_answers(&self) -> Result<()> {
-        self.unanswered()?;
+    /// The guard goes: what was silent until now may answer.
+    pub(super) fn expects_answers(&self) {
         let mut tally = self.tally();
-        tally.removed = Some(Removed { knocks_before: tally.knocks, answers: 0 });
-        Ok(())
+        let knocks_before = tally.knocks;
+        tally.removed.get_or_insert(Removed { knocks_before, answers: 0 });
     }
 
     /// Ends it. Fails if it has not seen what proves that it could see.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # What happens to the machine, and what must be true each time. Says so on the console, where the other side reads.
 set -u
+exec >/dev/ttyS0 2>&1
 phase=$(sed 's/.*boot.phase=\([0-9]*\).*/\1/' /proc/cmdline)
 
 say() { echo "@boot $*"; }
@@ -63,6 +64,8 @@ if [ "$phase" = 1 ]; then
     [ "$user" = ollama-guard ] || fail "the daemon runs as $user"
     useradd member && usermod -aG ollama-guard member && useradd stranger
     setpriv --reuid member --regid member --init-groups ollama-guard status --quiet || fail "a member of the group may not ask"
+    setpriv --reuid member --regid member --init-groups timeout 60 ollama-guard events --json 2>&1 | head -1 >/tmp/event
+    grep -q '10\.77\.0\.1\|fd77::1' /tmp/event || fail "a member's events: $(cat /tmp/event)"
     setpriv --reuid stranger --regid stranger --init-groups ollama-guard status 2>/tmp/refusal && fail "a stranger may ask"
     grep -q 'usermod -aG ollama-guard' /tmp/refusal || fail "a stranger is told: $(cat /tmp/refusal)"
     exec 3<>/dev/tcp/127.0.0.1/19434 && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 && cat <&3 >/tmp/metrics
@@ -89,6 +92,7 @@ if [ "$phase" = 1 ]; then
 
     before=$(main_pid)
     systemctl stop ollama-guard.service
+    systemctl is-active --quiet ollama-guard-metrics.socket && fail "a scrape would start what was stopped"
     sleep 2
     served stop
     systemctl start ollama-guard.service
@@ -102,7 +106,19 @@ if [ "$phase" = 1 ]; then
     finish "end of the first life: reboot" reboot
 fi
 
-say "removing the package"
+say "removing the guard: down, then the package"
+ollama-guard down >/tmp/down || fail "down: $(cat /tmp/down)"
+grep -q 'NO LONGER GUARDED' /tmp/down || fail "down says: $(cat /tmp/down)"
+inactive() { ! systemctl is-active --quiet ollama-guard.service && ! systemctl is-active --quiet ollama-guard-metrics.socket; }
+eventually inactive
+sleep 5
+inactive || fail "down did not last"
+[ -e /sys/fs/bpf/ollama-guard ] && fail "down left pins"
+systemctl start ollama-guard.service || fail "start after down"
+eventually ollama-guard status --quiet
+: >/var/log/ollama
+served "start after down"
+say "removing: down lasts until the service is started again, and then nobody gets in"
 dpkg --remove ollama-guard >/tmp/remove 2>&1 || fail "remove: $(cat /tmp/remove)"
 grep -q 'NO LONGER GUARDED' /tmp/remove || fail "removal says: $(cat /tmp/remove)"
 nft list ruleset | grep -q ollama_guard && fail "the table is still there"
@@ -114,4 +130,20 @@ dpkg --purge ollama-guard >/tmp/purge 2>&1 || fail "purge: $(cat /tmp/purge)"
 [ -e /etc/ollama-guard ] && fail "purge left /etc/ollama-guard"
 getent passwd ollama-guard && fail "purge left the user"
 say "removing and purging: neither files nor the user are left"
+
+# The other package, on a machine where the neighbour has just been.
+/archive/install.sh >/tmp/install 2>&1 || fail "install.sh: $(cat /tmp/install)"
+grep -q 'enforcing ollama' /tmp/install || fail "install.sh says: $(cat /tmp/install)"
+eventually ollama-guard status --quiet
+: >/var/log/ollama
+served "install.sh"
+[ "$(stat --format=%U "/proc/$(main_pid)")" = ollama-guard ] || fail "install.sh: another user's daemon"
+/archive/install.sh >/tmp/install 2>&1 || fail "install.sh over itself: $(cat /tmp/install)"
+served "install.sh, twice"
+/archive/install.sh --uninstall >/tmp/uninstall 2>&1 || fail "install.sh --uninstall: $(cat /tmp/uninstall)"
+grep -q 'NO LONGER GUARDED' /tmp/uninstall || fail "uninstall says: $(cat /tmp/uninstall)"
+left=$(find /usr/local /etc/systemd /etc/sysusers.d -name '*ollama-guard*' -o -name '*ollama?guard*')
+[ -z "$left" ] || fail "install.sh --uninstall left: $left"
+[ -e /sys/fs/bpf/ollama-guard ] && fail "install.sh --uninstall left pins"
+say "removing: the archive's installer guards, and takes everything away"
 finish "end of the second life: power off" poweroff

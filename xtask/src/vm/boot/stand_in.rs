@@ -30,7 +30,15 @@ pub(crate) fn listen() -> Result<()> {
                 let from = stream.peer_addr().map_or(Ipv6Addr::UNSPECIFIED.into(), |from| from.ip().to_canonical());
                 println!("{port} {from}");
                 let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
-                let _ = stream.read(&mut [0; 256]);
+                // All of the request: what is left unread would make the end of the connection a reset.
+                let mut request = Vec::new();
+                let mut buffer = [0; 256];
+                while !request.ends_with(b"\r\n\r\n") {
+                    match stream.read(&mut buffer) {
+                        Ok(length) if length > 0 => request.extend_from_slice(&buffer[..length]),
+                        _ => break,
+                    }
+                }
                 let _ = stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 17\r\n\r\nOllama is running");
             }
         }));

@@ -1,0 +1,99 @@
+//! Tells the daemon of refused packets: of a source's first at once, then once a second.
+//!
+//! The packet path pays one comparison for it. What is told, and whether, is decided here, apart: the functions are
+//! not inlined, so that they cost the way of the others neither registers nor stack.
+
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::RingBuf;
+use ollama_guard_common::abi::{
+    EVENT_BUDGET, EVENT_BUDGET_NEW, EVENT_INTERVAL, EVENT_RING, Event, Gate, PENDING_SLOTS,
+};
+use ollama_guard_common::{Address, Fate, Outcome, Packet, Protocol, Refusal, Suspect, destination};
+
+use crate::maps::GATE;
+
+/// To the daemon. Full while there is none: then events are lost, and counted.
+#[map(name = "events")]
+static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_RING, 0);
+
+/// What an event says besides who and how often.
+struct Matter {
+    destination: Address,
+    port: u16,
+    protocol: u8,
+    outcome: u8,
+}
+
+/// Tells of the packet that was just added to what is pending of its source.
+#[inline(always)]
+pub(crate) fn tell<P: Packet>(hash: u64, outcome: Outcome, packet: &P, suspect: Suspect) {
+    let destination = destination(packet, suspect);
+    let ports = u64::from(suspect.port) << 16 | u64::from(suspect.protocol.map_or(0, Protocol::number)) << 8;
+    tell_of(hash, &destination, ports | outcome as u64);
+}
+
+#[inline(never)]
+fn tell_of(hash: u64, destination: &Address, packed: u64) {
+    let Some(gate) = GATE.get_ptr_mut(0) else { return };
+    // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.
+    let gate = unsafe { &mut *gate };
+    let pending = &mut gate.pending[hash as usize & (PENDING_SLOTS - 1)];
+    let (now, new) = (pending.counters.last_seen, pending.event_due == 0);
+    // Due again in a second, sent or not.
+    pending.event_due = now;
+    let matter = Matter {
+        destination: *destination,
+        port: (packed >> 16) as u16,
+        protocol: (packed >> 8) as u8,
+        outcome: packed as u8,
+    };
+    send(gate, hash, now, if new { EVENT_BUDGET_NEW } else { EVENT_BUDGET }, &matter);
+}
+
+/// Tells what no event has told of a source that makes room for another.
+#[inline(never)]
+pub(crate) fn tell_rest(hash: u64, now: u64) {
+    let Some(gate) = GATE.get_ptr_mut(0) else { return };
+    // SAFETY: as above.
+    let gate = unsafe { &mut *gate };
+    // Why each of them was refused is forgotten: the reader knows it of the one before.
+    let observed = gate.pending[hash as usize & (PENDING_SLOTS - 1)].key.fate == Fate::WouldDrop as u8;
+    let outcome = Outcome::refused(Refusal::Untrusted, observed) as u8;
+    send(gate, hash, now, EVENT_BUDGET, &Matter { destination: Address::UNKNOWN, port: 0, protocol: 0, outcome });
+}
+
+#[inline(always)]
+fn send(gate: &mut Gate, hash: u64, now: u64, budget: u64, matter: &Matter) {
+    if now.wrapping_sub(gate.second) >= EVENT_INTERVAL {
+        gate.second = now;
+        gate.events = 0;
+    }
+    let entry = if gate.events < budget { EVENTS.reserve::<Event>(0) } else { None };
+    let Some(mut entry) = entry else {
+        gate.events_lost += 1;
+        return;
+    };
+    gate.events += 1;
+    let slot = hash as usize & (PENDING_SLOTS - 1);
+    let pending = &mut gate.pending[slot];
+    let seen = pending.counters.counter.packets;
+    entry.write(Event {
+        key: pending.key,
+        at: pending.counters.last_seen,
+        count: seen - pending.told,
+        stay: pending.stay,
+        seen,
+        destination: matter.destination.words,
+        // SAFETY: takes nothing, returns a number.
+        cpu: unsafe { bpf_get_smp_processor_id() },
+        port: matter.port,
+        slot: slot as u16,
+        protocol: matter.protocol,
+        destination_family: matter.destination.family as u8,
+        outcome: matter.outcome,
+        reserved: [0; 5],
+    });
+    entry.submit(0);
+    pending.told = seen;
+}

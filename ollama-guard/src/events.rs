@@ -1,0 +1,153 @@
+//! Drops as they happen: from the kernel's ring to the log, and to whoever reads `events.sock`.
+//!
+//! A thread of its own, which enforcement owes nothing: the daemon's loop starts it, tells it of changes, and never
+//! waits for it. The ring has one consumer, which this is; readers get copies, each as many as it keeps up with.
+
+mod allowance;
+mod event;
+mod log;
+mod merge;
+#[cfg(test)]
+mod sample;
+mod server;
+mod stays;
+mod teller;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+use tokio::time::{sleep, sleep_until};
+use tracing::{error, warn};
+
+use crate::datapath::{EventRing, PinDirectory};
+use crate::plan::services::ServiceTable;
+use crate::policy::Paths;
+pub use event::{DropEvent, Line, Loser, Missed};
+use server::Server;
+use teller::Teller;
+
+/// How often it is looked whether there is a ring by now. There is none as long as `wall = false`.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long an end of the daemon waits for this thread.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Entries read before others have their turn.
+const BATCH: usize = 4096;
+
+/// The socket of a daemon with this run directory.
+pub fn socket(run: &Path) -> PathBuf {
+    run.join("events.sock")
+}
+
+/// The running thread. Dropping it ends it.
+#[derive(Debug)]
+pub struct Events {
+    services: Option<watch::Sender<ServiceTable>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Events {
+    /// Starts to tell. Whatever goes wrong is logged.
+    pub fn start(paths: Paths, services: ServiceTable) -> Self {
+        let (sender, receiver) = watch::channel(services);
+        let run = move || {
+            if let Err(error) = run(receiver, &paths) {
+                error!("drops are not logged, the guard enforces all the same: {error}");
+            }
+        };
+        let thread = thread::Builder::new().name("events".to_owned()).spawn(run);
+        let thread = thread.inspect_err(|error| error!("drops are not logged: cannot start their thread: {error}"));
+        Self { services: Some(sender), thread: thread.ok() }
+    }
+
+    /// Another policy has other services.
+    pub fn change(&self, services: &ServiceTable) {
+        if let Some(sender) = &self.services {
+            sender.send_replace(services.clone());
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        // The thread ends when nobody can change its services any more, and removes its socket.
+        drop(self.services.take());
+        let start = Instant::now();
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && start.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn run(services: watch::Receiver<ServiceTable>, paths: &Paths) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(tell(services, paths));
+    Ok(())
+}
+
+async fn tell(mut services: watch::Receiver<ServiceTable>, paths: &Paths) {
+    let server = Server::open(&socket(&paths.run));
+    let server = server.inspect_err(|error| warn!("`ollama-guard events` does not work: {error}")).ok();
+    let pins = PinDirectory::at(&paths.bpf);
+    let mut teller = Teller::new(services.borrow_and_update().clone(), server.as_ref().map(Server::sender));
+    let (mut ring, mut told) = (None, false);
+    loop {
+        if ring.is_none() {
+            ring = match open(&pins) {
+                Ok(ring) => ring.inspect(|ring| teller.begin(ring.get_ref())),
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        warn!("drops are not logged yet, the guard enforces all the same: {error}");
+                    }
+                    None
+                }
+            };
+        }
+        let next = teller.next_look();
+        tokio::select! {
+            changed = services.changed() => match changed {
+                Ok(()) => teller.set_services(services.borrow_and_update().clone()),
+                Err(_) => return,
+            },
+            () = accept(server.as_ref()) => {}
+            () = read(ring.as_mut(), &mut teller) => {}
+            () = sleep_until(next.unwrap_or_else(Instant::now).into()), if next.is_some() => {
+                if let Some(ring) = &ring {
+                    teller.look(ring.get_ref());
+                }
+            }
+            () = sleep(RETRY), if ring.is_none() => {}
+        }
+    }
+}
+
+fn open(pins: &PinDirectory) -> anyhow::Result<Option<AsyncFd<EventRing>>> {
+    let Some(ring) = EventRing::open(pins)? else { return Ok(None) };
+    // SAFETY: the ring keeps its descriptor open, and the same, until it is dropped with the `AsyncFd`.
+    let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+    Ok(Some(ring.map_err(io::Error::from)?))
+}
+
+async fn accept(server: Option<&Server>) {
+    match server {
+        Some(server) => server.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for entries and tells of them. Cancel safe: nothing is read before all is there.
+async fn read(ring: Option<&mut AsyncFd<EventRing>>, teller: &mut Teller) {
+    let Some(ring) = ring else { return std::future::pending().await };
+    let Ok(mut ready) = ring.readable_mut().await else { return };
+    for _ in 0..BATCH {
+        let Some(event) = ready.get_inner_mut().read() else {
+            ready.clear_ready();
+            return;
+        };
+        teller.tell(event);
+    }
+}
