@@ -11,12 +11,18 @@ pub const MAX_EXTENSIONS: usize = 8;
 pub const MAX_TRANSPORT_OFFSET: usize = 2047;
 
 const HOP_BY_HOP: u8 = 0;
+const IPV4: u8 = 4;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const IPV6: u8 = 41;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
+
+/// Routing headers of source routes in RPL networks (RFC 6554) and of segment routing (RFC 8754).
+const SOURCE_ROUTE: u8 = 3;
+const SEGMENTS: u8 = 4;
 
 const V4_HEADER: usize = 20;
 const V6_HEADER: usize = 40;
@@ -68,6 +74,7 @@ pub(crate) fn v6<P: Packet + ?Sized>(packet: &P, offset: usize) -> Transport {
 #[inline(always)]
 fn chain<P: Packet + ?Sized>(packet: &P, offset: usize, length: usize, next: u8, cut: Ambiguity) -> Transport {
     let (mut length, mut next, mut cut) = (length, next, cut);
+    let mut unwraps = false;
     for _ in 0..=MAX_EXTENSIONS {
         if length > MAX_TRANSPORT_OFFSET {
             return Transport::Ambiguous(Ambiguity::Extension, None);
@@ -76,11 +83,15 @@ fn chain<P: Packet + ?Sized>(packet: &P, offset: usize, length: usize, next: u8,
             TCP => return ports(packet, offset + length, Protocol::Tcp, cut),
             UDP => return ports(packet, offset + length, Protocol::Udp, cut),
             HOP_BY_HOP | ROUTING | DESTINATION | FRAGMENT | AUTHENTICATION => {}
+            // Linux may unwrap it on this very interface (ipv6_srh_rcv, net/ipv6/exthdrs.c): unseen by XDP in the driver,
+            // and at TC behind headers that are done with.
+            IPV4 | IPV6 if unwraps => return Transport::Ambiguous(Ambiguity::Extension, None),
             _ => return Transport::Other,
         }
         let Some(header) = packet.read::<[u8; 4]>(offset + length) else {
             return Transport::Ambiguous(cut, None);
         };
+        unwraps = next == ROUTING && matches!(header[2], SOURCE_ROUTE | SEGMENTS);
         length += match next {
             FRAGMENT => {
                 if be16(&header, 2) & V6_FRAGMENT_OFFSET != 0 {

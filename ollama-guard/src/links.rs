@@ -147,3 +147,12 @@ impl FromIterator<Link> for Links {
         Self(links.into_iter().map(|link| (link.index, link)).collect())
     }
 }
+
+/// For the fuzzer: bytes as the kernel might send them, one message or several.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let _ = message::parse(bytes);
+    for message in crate::netlink::attributes::Messages(bytes) {
+        let _ = message::parse(message.body);
+    }
+}

@@ -39,3 +39,15 @@ pub struct Process {
     /// How it was started, the program first.
     pub arguments: Vec<String>,
 }
+
+/// For the fuzzer: a file of `/proc` with anything in it; a process writes its own title.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        format::listening(protocol, bytes);
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let (name, title) = text.split_once('\n').unwrap_or((&text, ""));
+    format::process_name(name, title);
+    format::user(&text);
+}

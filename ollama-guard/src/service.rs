@@ -116,6 +116,7 @@ fn apply(reconciler: &mut Reconciler, reload: &dyn Fn() -> Result<Policy, Config
 fn announce(policy: &Policy, pass: &Pass) {
     let words = words(policy, pass);
     match policy.mode {
+        _ if !policy.layers.wall && !policy.layers.seatbelt => warn!("{words}"),
         Mode::Enforce => info!("{words}"),
         Mode::Observe => warn!("{words}"),
     }

@@ -7,6 +7,7 @@
 pub mod claims;
 pub mod docker;
 pub mod frames;
+pub mod fuzz;
 pub mod guard;
 pub mod hammer;
 pub mod layers;

@@ -10,8 +10,14 @@ use anyhow::{Context, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 const MAP_LOOKUP_ELEM: i64 = 1;
+const PROG_LOAD: i64 = 5;
 const OBJ_GET: i64 = 7;
 const PROG_TEST_RUN: i64 = 10;
+const LINK_CREATE: i64 = 28;
+
+const SCHED_CLS: u64 = 3;
+const TCX_INGRESS: u32 = 46;
+const BEFORE: u32 = 1 << 3;
 
 /// Runs one command of `bpf(2)`.
 ///
@@ -149,4 +155,31 @@ fn possible_cpus() -> Result<usize> {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/possible")?;
     let last = text.trim().rsplit(['-', ',']).next().unwrap_or("0");
     Ok(last.parse::<usize>().with_context(|| format!("possible CPUs {text:?}"))? + 1)
+}
+
+/// Somebody else's program on an interface; dropping it detaches it.
+#[derive(Debug)]
+pub struct Foreign {
+    _link: OwnedFd,
+}
+
+impl Foreign {
+    /// At TCX ingress, in front of all others; it accepts everything, so that those behind it see nothing.
+    pub fn first_at_tcx(interface: &str) -> Result<Self> {
+        // r0 = 0; exit (Documentation/bpf/standardization/instruction-set.rst).
+        let code: [u64; 2] = [0xb7, 0x95];
+        let license = c"GPL";
+        let count = u64::from(u32::try_from(code.len())?);
+        let mut load = [SCHED_CLS | count << 32, code.as_ptr() as u64, license.as_ptr() as u64, 0, 0];
+        // SAFETY: as many instructions as it says, and a string that ends.
+        let program = unsafe { bpf(PROG_LOAD, &mut load) }.context("loading a program")?;
+        // SAFETY: a new descriptor that nobody else owns.
+        let program = unsafe { OwnedFd::from_raw_fd(program) };
+        let index = nix::net::if_::if_nametoindex(interface)?;
+        let mut attach = [program.as_raw_fd().unsigned_abs(), index, TCX_INGRESS, BEFORE, 0, 0, 0, 0];
+        // SAFETY: no pointers.
+        let link = unsafe { bpf(LINK_CREATE, &mut attach) }.context("attaching a program")?;
+        // SAFETY: a new descriptor that nobody else owns.
+        Ok(Self { _link: unsafe { OwnedFd::from_raw_fd(link) } })
+    }
 }

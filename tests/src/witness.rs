@@ -23,8 +23,17 @@ pub const SYN: u8 = 0x02;
 pub struct Seen {
     /// Who sent it, or so it said.
     pub source: IpAddr,
+    /// From which port, to which port.
+    pub ports: [u16; 2],
     /// Its TCP flags; zero for UDP.
     pub flags: u8,
+}
+
+/// Which packets a witness records: by the port at one of their ends.
+#[derive(Debug, Clone, Copy)]
+enum Port {
+    From(u16),
+    To(u16),
 }
 
 /// Records what arrives for one port of a namespace, until it is dropped.
@@ -38,12 +47,17 @@ pub struct Witness {
 impl Witness {
     /// Watches a TCP port.
     pub fn tcp(ns: &Netns, port: u16) -> Result<Self> {
-        Self::new(ns, Protocol::TCP, port)
+        Self::new(ns, Protocol::TCP, Port::To(port))
     }
 
     /// Watches a UDP port.
     pub fn udp(ns: &Netns, port: u16) -> Result<Self> {
-        Self::new(ns, Protocol::UDP, port)
+        Self::new(ns, Protocol::UDP, Port::To(port))
+    }
+
+    /// Watches on a client's side what TCP sends from a port of some host: its answers, resets too.
+    pub fn answers(ns: &Netns, port: u16) -> Result<Self> {
+        Self::new(ns, Protocol::TCP, Port::From(port))
     }
 
     /// Everything seen so far.
@@ -62,7 +76,7 @@ impl Witness {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn new(ns: &Netns, protocol: Protocol, port: u16) -> Result<Self> {
+    fn new(ns: &Netns, protocol: Protocol, port: Port) -> Result<Self> {
         let sockets = ns.enter(|| [Domain::IPV4, Domain::IPV6].map(|domain| raw(domain, protocol)))?;
         let mut witness = Self { seen: Arc::default(), stop: Arc::default(), threads: Vec::new() };
         for socket in sockets {
@@ -93,7 +107,7 @@ fn raw(domain: Domain, protocol: Protocol) -> std::io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn watch(socket: &UdpSocket, protocol: Protocol, port: u16, seen: &Mutex<Vec<Seen>>, stop: &AtomicBool) {
+fn watch(socket: &UdpSocket, protocol: Protocol, port: Port, seen: &Mutex<Vec<Seen>>, stop: &AtomicBool) {
     let mut packet = [0; 256];
     while !stop.load(Ordering::Relaxed) {
         match socket.recv_from(&mut packet) {
@@ -109,10 +123,15 @@ fn watch(socket: &UdpSocket, protocol: Protocol, port: u16, seen: &Mutex<Vec<See
 }
 
 /// IPv4 raw sockets give the IP header too; IPv6 ones start at the transport header.
-fn parse(packet: &[u8], source: SocketAddr, protocol: Protocol, port: u16) -> Option<Seen> {
+fn parse(packet: &[u8], source: SocketAddr, protocol: Protocol, port: Port) -> Option<Seen> {
     let header = if source.is_ipv4() { usize::from(packet.first()? & 0x0f) * 4 } else { 0 };
     let transport = packet.get(header..)?;
-    let destination = u16::from_be_bytes([*transport.get(2)?, *transport.get(3)?]);
+    let [a, b, c, d] = *transport.first_chunk()?;
+    let ports = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
     let flags = if protocol == Protocol::TCP { *transport.get(13)? } else { 0 };
-    (destination == port).then_some(Seen { source: source.ip(), flags })
+    let is_watched = match port {
+        Port::From(port) => ports[0] == port,
+        Port::To(port) => ports[1] == port,
+    };
+    is_watched.then_some(Seen { source: source.ip(), ports, flags })
 }

@@ -5,6 +5,7 @@ mod bpffs;
 mod compile;
 mod daemon;
 mod dist;
+mod fuzz;
 mod install;
 #[allow(dead_code, reason = "ollama-guard/build.rs uses the rest")]
 mod kernel;
@@ -90,6 +91,17 @@ enum Command {
     },
     /// Build the packages: a .deb and an archive with an installer, in target/dist
     Dist,
+    /// Feed the readers of packets, configuration and kernel messages what nobody would write by hand
+    Fuzz {
+        /// classifier, kernel, config, netlink or procfs; without any, each in turn
+        target: Option<String>,
+        /// How long, each
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Generated packets at full speed, without following coverage: classifier and kernel only
+        #[arg(long)]
+        generated: bool,
+    },
     /// Check formatting, clippy, documentation, licences and sources; every warning is an error
     Lint,
 }
@@ -109,6 +121,7 @@ fn main() -> ExitCode {
         }
         Command::Bench { arguments } => bench::bench(&arguments),
         Command::Dist => dist::dist().map(drop),
+        Command::Fuzz { target, seconds, generated } => fuzz::fuzz(target.as_deref(), seconds, generated),
         Command::Lint => lint::lint(),
     };
     match done {

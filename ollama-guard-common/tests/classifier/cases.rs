@@ -197,3 +197,23 @@ fn without_a_link_header() {
         assert_eq!(told(classify_network(&*packet.ip(), ethertype, 0)), FOUND);
     }
 }
+
+#[test]
+fn a_packet_in_a_packet_behind_a_source_route() {
+    for number in [4, 41] {
+        let inside = |chain: &[Extension]| Packet {
+            transport: Transport::Other(number, [0, 0]),
+            ..Packet::v6(GUARDED).behind(chain)
+        };
+        let (route, options) = (Extension::Routing(2), Extension::Destination(0));
+        is(&inside(&[route]), HIDDEN);
+        is(&inside(&[options, route]), HIDDEN);
+        // A tunnel with a device of its own.
+        is(&inside(&[]), Truth::Unrelated);
+        is(&inside(&[route, options]), Truth::Unrelated);
+        // Mobile IPv6 and old source routes are not unwrapped.
+        let mut frame = inside(&[route]).bytes();
+        frame[14 + 40 + 2] = 2;
+        assert_eq!(told(classify_ethernet(&*frame)), Truth::Unrelated);
+    }
+}

@@ -122,6 +122,9 @@ impl fmt::Display for Fault {
     }
 }
 
+/// How many faults are told. In a file that is no configuration every byte may be one, and each shows its line.
+const MOST_TOLD: usize = 100;
+
 struct Finding {
     span: Range<usize>,
     key: String,
@@ -159,6 +162,13 @@ impl Faults {
     pub(super) fn into_error(self, file: &Path, text: &str) -> ConfigError {
         let mut findings = self.0.into_inner();
         findings.sort_by_key(|finding| finding.span.start);
+        let beyond = findings.len().saturating_sub(MOST_TOLD);
+        if let Some(first) = findings.get_mut(MOST_TOLD) {
+            first.key.clear();
+            first.problem = format!("and {beyond} more faults from here on");
+            "repair those above first".clone_into(&mut first.next_step);
+            findings.truncate(MOST_TOLD + 1);
+        }
         // Lines are counted on from the fault before: a generated file may have very many.
         let (mut line, mut counted) = (1, 0);
         let locate = |finding: Finding| {

@@ -72,6 +72,10 @@ pub(super) fn stopping() {
 
 /// What a pass amounts to, for `systemctl status`.
 pub(super) fn words(policy: &Policy, pass: &Pass) -> String {
+    if !policy.layers.wall && !policy.layers.seatbelt {
+        return "NOTHING IS GUARDED: wall = false and seatbelt = false; set one of them to true, then reload"
+            .to_owned();
+    }
     let what = services(&policy.services);
     let mut words = match policy.mode {
         Mode::Enforce => format!("enforcing {what} {}", reach(policy, pass)),
@@ -116,6 +120,9 @@ mod tests {
             said.ends_with("on 1 interface; 2 interfaces have no program; the nftables layer is not in place"),
             "{said}"
         );
+        let mut off = built_in();
+        (off.layers.wall, off.layers.seatbelt) = (false, false);
+        assert!(words(&off, &sound).starts_with("NOTHING IS GUARDED"));
         let observing = words(&Policy { mode: Mode::Observe, ..built_in() }, &sound);
         assert!(observing.starts_with("OBSERVING") && observing.ends_with("nothing is dropped"), "{observing}");
     }

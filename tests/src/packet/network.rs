@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::checksum::seal_v4;
+
 /// Where in a fragmented packet a fragment lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fragment {
@@ -101,6 +103,7 @@ impl Network {
                 bytes.extend(header.source.octets());
                 bytes.extend(header.destination.octets());
                 bytes.resize(self.size(), 1); // options of type 1: no operation
+                seal_v4(&mut bytes);
                 bytes
             }
             Self::V6(header) => {

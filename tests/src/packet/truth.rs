@@ -110,6 +110,10 @@ impl Packet {
             return Truth::Hidden(Why::Headers);
         }
         match self.transport {
+            // A source route ends here, and another IP packet begins: a host may unwrap it.
+            Transport::Other(4 | 41, _) if matches!(self.chain.last(), Some(Extension::Routing(_))) => {
+                Truth::Hidden(Why::Headers)
+            }
             Transport::Other(..) => Truth::Unrelated,
             _ if bytes < at + 4 => Truth::Hidden(cut),
             Transport::Tcp { destination, .. } => Truth::Tcp(destination),

@@ -145,3 +145,11 @@ fn paths() {
 fn the_caret_stands_under_the_value_whatever_precedes_it() {
     assert_snapshot!(words("[[allow]]\n\tcomment = \"Schreibtisch für Zoë\"\n\tsource = \"10.1.1.1/8\"\n"));
 }
+
+#[test]
+fn a_file_that_is_no_configuration_is_told_in_few_words() {
+    let text = "[[a#".to_owned() + &"\u{7f}".repeat(5000);
+    let error = crate::config::parse(std::path::Path::new("config.toml"), &text, &[]).unwrap_err();
+    assert_eq!(error.faults().len(), 101);
+    assert!(error.faults()[100].problem.starts_with("and 4"), "{:?}", error.faults()[100]);
+}

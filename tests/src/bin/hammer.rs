@@ -1,0 +1,64 @@
+//! Checks generated frames for a time, without a coverage to follow, and says how many there were.
+//!
+//! `hammer classifier|kernel SECONDS [SEED]`: against etherparse, or against the loaded kernel programs (as root).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow, bail};
+use ollama_guard::class::Class;
+use tests::fuzz::generate::{self, Addresses, Random};
+use tests::fuzz::{classifier, kernel};
+use tests::stand::{NETWORK, Stand};
+
+const USAGE: &str = "usage: hammer classifier|kernel SECONDS [SEED]";
+/// How many frames between two looks at the clock.
+const ROUND: u64 = 1 << 12;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [target, seconds, seed @ ..] = arguments.as_slice() else { bail!(USAGE) };
+    let time = Duration::from_secs(seconds.parse().context(USAGE)?);
+    let seed = match seed {
+        [] => UNIX_EPOCH.elapsed()?.as_secs(),
+        [seed, ..] => seed.parse().context(USAGE)?,
+    };
+    match target.as_str() {
+        "classifier" => hammer(target, time, seed, &Addresses::default(), |frame| {
+            catch_unwind(AssertUnwindSafe(|| classifier::check(frame))).map_err(|_| anyhow!("see above"))
+        }),
+        "kernel" => {
+            [Class::Guarded, Class::Container, Class::Trusted].into_iter().zip(seed..).try_for_each(|(class, seed)| {
+                Stand::run(|stand| {
+                    let mut loaded = stand.load(kernel::POLICY, class)?;
+                    let what = format!("kernel, {class} interface");
+                    hammer(&what, time / 3, seed, &Addresses::of(&NETWORK), |frame| kernel::check(&mut loaded, frame))
+                })
+            })
+        }
+        _ => bail!(USAGE),
+    }
+}
+
+fn hammer(
+    what: &str,
+    time: Duration,
+    seed: u64,
+    addresses: &Addresses,
+    mut check: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut random = Random::new(seed);
+    let (start, mut frames, mut frame) = (Instant::now(), 0_u64, Vec::new());
+    while start.elapsed() < time {
+        for _ in 0..ROUND {
+            generate::frame(&mut random, addresses, &mut frame);
+            check(&frame).with_context(|| {
+                let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("seed {seed}, after {frames} frames: {hex}")
+            })?;
+        }
+        frames += ROUND;
+    }
+    println!("{what}, seed {seed}: {frames} frames in {:?}, no disagreement", start.elapsed());
+    Ok(())
+}

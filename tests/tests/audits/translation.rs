@@ -1,0 +1,58 @@
+//! **A port that becomes another one on the way.** `docker run -p 8080:11434`, `REDIRECT --to-ports 11434` and port forwardings
+//! change the destination of a packet after the eBPF layer and the raw tables have seen it. A rule for 11434 in INPUT, as
+//! ufw writes it, does not help where Docker's DNAT sends the packet through FORWARD (moby/moby#22054, docker/for-linux#690).
+//! The eBPF layer alone cannot know that 8080 is the port; the nftables layer looks again after the translation, and the
+//! daemon adds what the container engines publish.
+
+use anyhow::Result;
+use tests::claims::attempts;
+use tests::layers::Layers;
+use tests::listener::Listener;
+use tests::topology::World;
+use tests::{require, requires};
+
+use crate::harness::streams::Streams;
+use crate::harness::{PORT, audits};
+
+audits!(redirect, dnat_to_a_container, the_port_itself_to_a_container);
+
+/// The eBPF layer alone.
+const WALL: &[Layers] = &[Layers::Xdp, Layers::XdpGeneric, Layers::Tc];
+
+fn nat(rules: &str) -> String {
+    format!("table inet other {{ chain nat {{ type nat hook prerouting priority dstnat;\n{rules}\n}}; }}")
+}
+
+fn redirect(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let (internet, lan) = (world.internet()?, world.lan()?);
+    let listener = Listener::http(&world.guard, PORT)?;
+    world.guard.nft(&nat("tcp dport 8081 redirect to :11434"))?;
+    let (strangers, friends) = (attempts([&internet]), attempts([&lan]));
+    Streams { host: &world.guard, listener: &listener, port: 8081, strangers, friends, blind: WALL }
+        .run(layers)
+        .map(drop)
+}
+
+fn to_a_container(layers: Layers, port: u16, blind: &[Layers]) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let (internet, lan, container) = (world.internet()?, world.lan()?, world.container()?);
+    let listener = Listener::http(&container.ns, PORT)?;
+    world.guard.nft(&nat(&format!(
+        "fib daddr type local meta nfproto ipv4 tcp dport {port} dnat ip to {}:11434
+         fib daddr type local meta nfproto ipv6 tcp dport {port} dnat ip6 to [{}]:11434",
+        container.own.v4, container.own.v6
+    )))?;
+    let (strangers, friends) = (attempts([&internet]), attempts([&lan]));
+    Streams { host: &world.guard, listener: &listener, port, strangers, friends, blind }.run(layers).map(drop)
+}
+
+fn dnat_to_a_container(layers: Layers) -> Result<()> {
+    to_a_container(layers, 8082, WALL)
+}
+
+fn the_port_itself_to_a_container(layers: Layers) -> Result<()> {
+    to_a_container(layers, PORT, &[])
+}
