@@ -27,7 +27,7 @@ const KERNELS: &[(&str, &str)] =
 /// The suites that run in a machine: what depends on the kernel.
 const SUITES: &[&str] = &["kernel", "clsact"];
 
-/// Not a kernel but a whole system, see [`boot`]: only when it is named.
+/// Not a kernel but a whole system, see [`mod@boot`]: only when it is named.
 const BOOT: &str = "boot";
 
 /// Boots each kernel, or those named (`5.10`, `newest`), and runs the suites there.

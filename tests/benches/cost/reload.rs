@@ -24,7 +24,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let pins = std::path::PathBuf::from(leftovers::BPFFS).join(leftovers::unique_name("pins"));
     let file = folder.path().join("config.toml");
     let write = |last: u32| -> Result<()> {
-        let mut text = format!("[paths]\nbpf = {pins:?}\nrun = {:?}\n", folder.path());
+        let mut text = format!("[paths]\nbpf = \"{}\"\nrun = \"{}\"\n", pins.display(), folder.path().display());
         for nth in 0..NETWORKS {
             // No two of them touch: nothing is merged. The last one differs from round to round.
             let nth = if nth + 1 == NETWORKS { NETWORKS + last } else { nth };

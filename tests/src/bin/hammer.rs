@@ -52,10 +52,7 @@ fn hammer(
     while start.elapsed() < time {
         for _ in 0..ROUND {
             generate::frame(&mut random, addresses, &mut frame);
-            check(&frame).with_context(|| {
-                let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("seed {seed}, after {frames} frames: {hex}")
-            })?;
+            check(&frame).with_context(|| format!("seed {seed}, after {frames} frames: {frame:02x?}"))?;
         }
         frames += ROUND;
     }

@@ -21,7 +21,7 @@ impl Random {
 
     /// One of `0..limit`.
     fn below(&mut self, limit: usize) -> usize {
-        usize::try_from((self.next() >> 32) * limit as u64 >> 32).unwrap_or_default()
+        usize::try_from(((self.next() >> 32) * limit as u64) >> 32).unwrap_or_default()
     }
 
     fn byte(&mut self) -> u8 {
@@ -81,9 +81,9 @@ pub fn frame(random: &mut Random, addresses: &Addresses, frame: &mut Vec<u8>) {
     }
     let start = frame.len() + 2;
     if random.one_in(2) {
-        v4(random, &addresses.v4, frame)
+        v4(random, &addresses.v4, frame);
     } else {
-        v6(random, &addresses.v6, frame)
+        v6(random, &addresses.v6, frame);
     }
     length_field(random, frame, start);
     match random.below(9) {

@@ -110,7 +110,7 @@ impl Packet {
 
     /// The same from this port.
     #[must_use]
-    pub fn from_port(mut self, port: u16) -> Self {
+    pub fn sent_from(mut self, port: u16) -> Self {
         if let Transport::Tcp { source, .. } | Transport::Udp { source, .. } = &mut self.transport {
             *source = port;
         }

@@ -49,7 +49,7 @@ fn published_on_loopback(layers: Layers) -> Result<()> {
     world.guard.nft(PUBLISHED)?;
     let knock = |side: &Side, port: u16, mark: u16| {
         let network = Network::V4(V4::new(side.own.v4, Ipv4Addr::LOCALHOST));
-        let syn = Packet { network, ..Packet::v4(port) }.from_port(mark);
+        let syn = Packet { network, ..Packet::v4(port) }.sent_from(mark);
         Wire::open(&side.ns, "eth0")?.send(&syn.bytes())
     };
     let arrives = |listener: &Listener, mark: u16| {

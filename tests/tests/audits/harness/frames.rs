@@ -102,13 +102,13 @@ impl Aim {
     /// A SYN to another IPv4 address, still on this link.
     pub(crate) fn v4_to(self, address: Ipv4Addr) -> Packet {
         let network = Network::V4(V4::new(self.from.v4, address));
-        Packet { network, ..Packet::v4(self.port) }.from_port(self.mark)
+        Packet { network, ..Packet::v4(self.port) }.sent_from(self.mark)
     }
 
     /// A SYN to another IPv6 address, still on this link.
     pub(crate) fn v6_to(self, address: Ipv6Addr) -> Packet {
         let network = Network::V6(V6::new(self.from.v6, address));
-        Packet { network, ..Packet::v6(self.port) }.from_port(self.mark)
+        Packet { network, ..Packet::v6(self.port) }.sent_from(self.mark)
     }
 }
 
