@@ -47,6 +47,17 @@ impl Tunnel {
         configure(other, runtime[1].path(), one, &keys[0])?;
         Ok(Self { daemons, _runtime: runtime })
     }
+
+    /// The same by the kernel's own `WireGuard`: it lives as long as the namespaces.
+    pub fn in_the_kernel(one: &TunnelEnd<'_>, other: &TunnelEnd<'_>) -> Result<()> {
+        let folders = [leftovers::folder()?, leftovers::folder()?];
+        for end in [one, other] {
+            end.ns.ip(&format!("link add {} type wireguard", end.interface))?;
+        }
+        let keys = [keys(one, folders[0].path())?, keys(other, folders[1].path())?];
+        configure(one, folders[0].path(), other, &keys[1])?;
+        configure(other, folders[1].path(), one, &keys[0])
+    }
 }
 
 /// Both programs meet at a socket in one fixed folder, which would make interface names global; here each end sees a

@@ -1,0 +1,246 @@
+//! Devices on top of devices: VLAN, bond, VRF, macvlan, ipvlan and the kernel's own `WireGuard`. Each stands between the
+//! wire and the host, so that a packet meets the guard on one interface, on the other, or on both. Strangers hear nothing
+//! through any of them, and a name on the list of trusted ones opens what arrives by that name and nothing else.
+//!
+//! Many kernels are built without some of these; those of the virtual machines have them all: `cargo xtask test --vm`.
+
+use anyhow::{Context, Result};
+use tests::claims::{Attempt, answers, answers_soon, attempts, silent};
+use tests::guard::Guard;
+use tests::layers::Layers;
+use tests::listener::Listener;
+use tests::topology::{Side, World};
+use tests::wireguard::{Tunnel, TunnelEnd};
+use tests::{require, requires};
+
+const PORT: u16 = 11434;
+
+macro_rules! on_devices {
+    ($module:ident, $layers:ident, $($test:ident),+ $(,)?) => {
+        mod $module {
+            $(#[test]
+            #[ignore = "needs devices that this kernel may lack: cargo xtask test --vm"]
+            fn $test() -> anyhow::Result<()> {
+                super::$test(tests::layers::Layers::$layers)
+            })+
+        }
+    };
+}
+
+on_devices!(wall, Tc, vlan_in_the_frame, vlan_off_the_frame, bond, vrf, macvlan, ipvlan_l2, ipvlan_l3, wireguard);
+on_devices!(
+    seatbelt,
+    Seatbelt,
+    vlan_in_the_frame,
+    vlan_off_the_frame,
+    bond,
+    vrf,
+    macvlan,
+    ipvlan_l2,
+    ipvlan_l3,
+    wireguard
+);
+on_devices!(both, Both, vlan_in_the_frame, vlan_off_the_frame, bond, vrf, macvlan, ipvlan_l2, ipvlan_l3, wireguard);
+
+/// What a list of trusted names opens, and to whom.
+struct Trust<'a> {
+    names: &'a [&'a str],
+    opens: Vec<Attempt<'a>>,
+}
+
+/// With no name trusted nobody gets in; with each of the lists, those it opens the port to, and nobody else.
+fn holds(world: &World, layers: Layers, everybody: &[Attempt<'_>], lists: &[Trust<'_>]) -> Result<()> {
+    let listener = Listener::http(&world.guard, PORT)?;
+    answers(PORT, everybody).context("an unguarded host")?;
+    let policy = |names: &[&str]| {
+        layers.policy(&format!("[interfaces]\ntrusted = {:?}\n[metrics]\nlisten = \"\"", [&["lo"], names].concat()))
+    };
+    let mut guard = Guard::start(&world.guard, &policy(&[]))?;
+    println!("{}", String::from_utf8_lossy(&guard.command(&["status", "--all"])?.stdout));
+    silent(&listener, PORT, everybody).context("nothing trusted")?;
+    for Trust { names, opens } in lists {
+        guard.reload(&policy(names))?;
+        if let Some(first) = opens.first() {
+            answers_soon(PORT, *first)?;
+        } else {
+            // Nothing changes that could be seen from outside.
+            guard.restart()?;
+        }
+        answers(PORT, opens).with_context(|| format!("{names:?} trusted"))?;
+        let others: Vec<_> = everybody.iter().filter(|attempt| !includes(opens, attempt)).copied().collect();
+        silent(&listener, PORT, &others).with_context(|| format!("{names:?} trusted, everybody else"))?;
+    }
+    guard.down()?;
+    answers(PORT, everybody).context("after `down`")
+}
+
+fn includes(attempts: &[Attempt<'_>], attempt: &Attempt<'_>) -> bool {
+    attempts.iter().any(|(ns, address)| ns.name() == attempt.0.name() && *address == attempt.1)
+}
+
+/// The same namespace, at other addresses of the host.
+fn at<'a>(side: &'a Side, addresses: [&str; 2]) -> Result<Vec<Attempt<'a>>> {
+    addresses.iter().map(|address| Ok((&side.ns, address.parse()?))).collect()
+}
+
+fn vlan_in_the_frame(layers: Layers) -> Result<()> {
+    vlan(layers, "off")
+}
+
+/// As a NIC does it: the tag arrives beside the frame, and XDP never sees it.
+fn vlan_off_the_frame(layers: Layers) -> Result<()> {
+    vlan(layers, "on")
+}
+
+fn vlan(layers: Layers, offload: &str) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("ethtool"));
+    let world = World::new()?;
+    let internet = world.internet()?;
+    internet.ns.run("ethtool", &["-K", "eth0", "txvlan", offload])?;
+    for (ns, parent, host) in [(&world.guard, "inet0", 1), (&internet.ns, "eth0", 2)] {
+        ns.ip(&format!(
+            "link add link {parent} name {parent}.7 type vlan id 7\n\
+             link set {parent}.7 up\n\
+             address add 10.7.0.{host}/24 dev {parent}.7\n\
+             address add fd07::{host}/64 dev {parent}.7 nodad"
+        ))?;
+    }
+    let (plain, tagged) = (attempts([&internet]), at(&internet, ["10.7.0.1", "fd07::1"])?);
+    let everybody = [plain.clone(), tagged.clone()].concat();
+    holds(
+        &world,
+        layers,
+        &everybody,
+        &[Trust { names: &["inet0.7"], opens: tagged }, Trust { names: &["inet0"], opens: plain }],
+    )
+}
+
+/// A member of a bond is nobody: frames arrive on the bond.
+fn bond(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let internet = world.internet()?;
+    world.guard.ip("link add bond0 type bond mode active-backup miimon 100\n\
+         link set inet0 down\n\
+         address flush dev inet0\n\
+         link set inet0 master bond0\n\
+         link set bond0 up\n\
+         address add 203.0.113.1/24 dev bond0\n\
+         address add 2001:db8:1::1/64 dev bond0 nodad")?;
+    let everybody = attempts([&internet]);
+    // The bond comes up when it has looked at its member's link.
+    let listener = Listener::http(&world.guard, PORT)?;
+    everybody.iter().try_for_each(|attempt| answers_soon(PORT, *attempt))?;
+    drop(listener);
+    holds(
+        &world,
+        layers,
+        &everybody,
+        &[Trust { names: &["inet0"], opens: Vec::new() }, Trust { names: &["bond0"], opens: everybody.clone() }],
+    )
+}
+
+/// A slave of a VRF is judged by its own name; the kernel shows its packets twice, once as the VRF's.
+fn vrf(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let internet = world.internet()?;
+    world.guard.sysctl("net.ipv4.tcp_l3mdev_accept", "1")?;
+    world.guard.ip("link add red type vrf table 10\n\
+         link set red up\n\
+         link set inet0 master red\n\
+         address replace 203.0.113.1/24 dev inet0\n\
+         address replace 2001:db8:1::1/64 dev inet0 nodad")?;
+    let everybody = attempts([&internet]);
+    holds(
+        &world,
+        layers,
+        &everybody,
+        &[Trust { names: &["red"], opens: Vec::new() }, Trust { names: &["inet0"], opens: everybody.clone() }],
+    )
+}
+
+fn macvlan(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let (plain, child) = (attempts([&internet]), child(&world, &internet, "macvlan mode bridge")?);
+    let everybody = [plain.clone(), child.clone()].concat();
+    holds(
+        &world,
+        layers,
+        &everybody,
+        &[Trust { names: &["child0"], opens: child }, Trust { names: &["inet0"], opens: plain }],
+    )
+}
+
+fn ipvlan_l2(layers: Layers) -> Result<()> {
+    ipvlan(layers, "ipvlan mode l2")
+}
+
+fn ipvlan_l3(layers: Layers) -> Result<()> {
+    ipvlan(layers, "ipvlan mode l3")
+}
+
+/// An ipvlan child shares its parent's MAC address, so that the eBPF layer sees its packets as the parent's, and both have to
+/// be trusted. nftables sees them as the child's alone.
+fn ipvlan(layers: Layers, kind: &str) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let (plain, child) = (attempts([&internet]), child(&world, &internet, kind)?);
+    let everybody = [plain.clone(), child.clone()].concat();
+    let alone = if layers.counts() { Vec::new() } else { child };
+    holds(
+        &world,
+        layers,
+        &everybody,
+        &[
+            Trust { names: &["child0"], opens: alone },
+            Trust { names: &["inet0"], opens: plain },
+            Trust { names: &["inet0", "child0"], opens: everybody.clone() },
+        ],
+    )
+}
+
+/// A child of `inet0` in the same namespace, with addresses of its own.
+fn child<'a>(world: &World, internet: &'a Side, kind: &str) -> Result<Vec<Attempt<'a>>> {
+    // The parent would answer for the child's address, and the frames would go to its MAC.
+    world.guard.sysctl("net.ipv4.conf.inet0.arp_ignore", "1")?;
+    world.guard.ip(&format!(
+        "link add link inet0 name child0 type {kind}\n\
+         link set child0 up\n\
+         address add 203.0.113.33/24 dev child0\n\
+         address add 2001:db8:1::33/64 dev child0 nodad"
+    ))?;
+    at(internet, ["203.0.113.33", "2001:db8:1::33"])
+}
+
+fn wireguard(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("wg"));
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let [near, far] = [["10.9.0.1", "fd09::1"], ["10.9.0.2", "fd09::2"]];
+    let end = |ns, interface, inside: [&str; 2], outside| {
+        let inside = [inside[0].parse()?, inside[1].parse()?];
+        anyhow::Ok(TunnelEnd { ns, interface, inside, outside })
+    };
+    let ends =
+        [end(&world.guard, "wg0", near, internet.guard.v4)?, end(&internet.ns, "wg-home", far, internet.own.v4)?];
+    Tunnel::in_the_kernel(&ends[0], &ends[1])?;
+    for (ns, interface, [v4, v6]) in [(&world.guard, "wg0", near), (&internet.ns, "wg-home", far)] {
+        ns.ip(&format!(
+            "link set {interface} up\n\
+             address add {v4}/24 dev {interface}\n\
+             address add {v6}/64 dev {interface} nodad"
+        ))?;
+    }
+    let (plain, inside) = (attempts([&internet]), at(&internet, near)?);
+    let everybody = [plain.clone(), inside.clone()].concat();
+    holds(
+        &world,
+        layers,
+        &everybody,
+        &[Trust { names: &["wg0"], opens: inside }, Trust { names: &["inet0"], opens: plain }],
+    )
+}
