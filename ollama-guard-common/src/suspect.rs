@@ -18,6 +18,8 @@ pub struct Suspect {
     pub port: u16,
 }
 
+/// Far more than the classifier's bound on tags allows, and few enough bits for the verifier to add to a pointer.
+const OFFSET: u64 = 0xff;
 const VERSION: u32 = 16;
 const SERVICE: u32 = 20;
 const AMBIGUITY: u32 = 24;
@@ -46,9 +48,8 @@ impl Suspect {
             Some(Protocol::Tcp) => 1,
             Some(Protocol::Udp) => 2,
         };
-        // The classifier's bounds keep offsets far below 16 bits.
         PRESENT
-            | (offset as u64 & 0xffff)
+            | (offset as u64 & OFFSET)
             | version << VERSION
             | (self.service.get() as u64) << SERVICE
             | ambiguity << AMBIGUITY
@@ -60,7 +61,7 @@ impl Suspect {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "each field is masked to its width")]
     pub const fn from_bits(bits: u64) -> Self {
-        let offset = (bits & 0xffff) as usize;
+        let offset = (bits & OFFSET) as usize;
         Self {
             network: match bits >> VERSION & 0xf {
                 4 => Some(Network::V4(offset)),

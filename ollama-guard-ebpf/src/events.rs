@@ -1,7 +1,7 @@
 //! Tells the daemon of refused packets: of a source's first at once, then once a second.
 //!
-//! The packet path pays one comparison for it. What is told, and whether, is decided here, apart: the functions are
-//! not inlined, so that they cost the way of the others neither registers nor stack.
+//! The packet path pays one comparison for it. What is told, and whether, is decided here, apart: by functions that are
+//! called, so that they cost the way of the others neither registers nor stack.
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
@@ -25,42 +25,39 @@ struct Matter {
     outcome: u8,
 }
 
-/// Tells of the packet that was just added to what is pending of its source.
+/// Tells of the packet that was just added to what is pending of its source. `suspect` is that of
+/// [`Suspect::to_bits`]. Returns nothing of interest; the verifier wants a number of a global function.
 #[inline(always)]
-pub(crate) fn tell<P: Packet>(hash: u64, outcome: Outcome, packet: &P, suspect: Suspect) {
-    let destination = destination(packet, suspect);
-    let ports = u64::from(suspect.port) << 16 | u64::from(suspect.protocol.map_or(0, Protocol::number)) << 8;
-    tell_of(hash, &destination, ports | outcome as u64);
-}
-
-#[inline(never)]
-fn tell_of(hash: u64, destination: &Address, packed: u64) {
-    let Some(gate) = GATE.get_ptr_mut(0) else { return };
+pub(crate) fn tell<P: Packet>(packet: &P, hash: u64, suspect: u64, outcome: u64) -> u32 {
+    let Some(gate) = GATE.get_ptr_mut(0) else { return 0 };
     // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.
     let gate = unsafe { &mut *gate };
     let pending = &mut gate.pending[hash as usize & (PENDING_SLOTS - 1)];
     let (now, new) = (pending.counters.last_seen, pending.event_due == 0);
     // Due again in a second, sent or not.
     pending.event_due = now;
+    let suspect = Suspect::from_bits(suspect);
     let matter = Matter {
-        destination: *destination,
-        port: (packed >> 16) as u16,
-        protocol: (packed >> 8) as u8,
-        outcome: packed as u8,
+        destination: destination(packet, suspect),
+        port: suspect.port,
+        protocol: suspect.protocol.map_or(0, Protocol::number),
+        outcome: outcome as u8,
     };
     send(gate, hash, now, if new { EVENT_BUDGET_NEW } else { EVENT_BUDGET }, &matter);
+    0
 }
 
 /// Tells what no event has told of a source that makes room for another.
-#[inline(never)]
-pub(crate) fn tell_rest(hash: u64, now: u64) {
-    let Some(gate) = GATE.get_ptr_mut(0) else { return };
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn tell_rest(hash: u64, now: u64) -> u32 {
+    let Some(gate) = GATE.get_ptr_mut(0) else { return 0 };
     // SAFETY: as above.
     let gate = unsafe { &mut *gate };
     // Why each of them was refused is forgotten: the reader knows it of the one before.
     let observed = gate.pending[hash as usize & (PENDING_SLOTS - 1)].key.fate == Fate::WouldDrop as u8;
     let outcome = Outcome::refused(Refusal::Untrusted, observed) as u8;
     send(gate, hash, now, EVENT_BUDGET, &Matter { destination: Address::UNKNOWN, port: 0, protocol: 0, outcome });
+    0
 }
 
 #[inline(always)]

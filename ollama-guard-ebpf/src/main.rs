@@ -23,6 +23,7 @@ mod record;
 mod route;
 mod rules;
 mod tc;
+mod walk;
 mod xdp;
 
 /// The helpers used here are for GPL-compatible programs only.

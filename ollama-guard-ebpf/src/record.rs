@@ -5,30 +5,25 @@ use core::ptr::addr_of_mut;
 
 use aya_ebpf::maps::LruHashMap;
 use ollama_guard_common::abi::{Counter, InterfaceCounters, LastDrop, SEATS, SourceCounters, SourceKey};
-use ollama_guard_common::{Decision, Fate, Packet, Suspect, Verdict};
+use ollama_guard_common::{Decision, Fate, Verdict};
 
 use crate::bounds::opaque;
+use crate::gate;
 use crate::maps::{CLIENTS, GATE, INTERFACES, INTERFACES_UNSEATED};
-use crate::{events, gate};
 
 /// `BPF_NOEXIST`, `include/uapi/linux/bpf.h`.
 const NO_EXIST: u64 = 1;
 
-/// What was judged.
-pub(crate) struct Seen<'a, P> {
-    /// Its bytes.
-    pub(crate) packet: &'a P,
-    /// What the first look found.
-    pub(crate) suspect: Suspect,
-    /// What it counts for.
-    pub(crate) size: Counter,
-}
-
-/// Counts what was decided and gives the verdict.
+/// Counts what was decided about a packet, which counts for `size`, and gives the verdict. `tell` gets the source's hash and
+/// the outcome if an event is due.
 #[inline(always)]
-pub(crate) fn conclude<P: Packet>(decision: Decision, interface: u32, seen: &Seen<'_, P>) -> Verdict {
+pub(crate) fn conclude(
+    decision: Decision,
+    interface: u32,
+    size: Counter,
+    tell: impl FnOnce(u64, u64) -> u32,
+) -> Verdict {
     let Decision { outcome, service, source } = decision;
-    let size = seen.size;
     // An array of one entry always has it; the verifier wants to see the question.
     let Some(gate) = GATE.get_ptr_mut(0) else { return decision.verdict() };
     // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.
@@ -53,7 +48,7 @@ pub(crate) fn conclude<P: Packet>(decision: Decision, interface: u32, seen: &See
         if refused {
             let hash = gate::suspend(gate, key(&decision, interface), counters);
             if hash != gate::NOTHING_TO_TELL {
-                events::tell(hash, outcome, seen.packet, seen.suspect);
+                tell(hash, outcome as u64);
             }
         } else if attribute(&CLIENTS, &key(&decision, interface), &counters) {
             gate.entered += 1;

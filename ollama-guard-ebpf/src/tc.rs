@@ -4,14 +4,14 @@ use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::Counter;
-use ollama_guard_common::{
-    Packet, Payload, Suspect, Traffic, Transport, Verdict, classify_network, glance, judge, suspect, untag,
-};
+use ollama_guard_common::{Packet, Suspect, Traffic, Transport, Verdict, classify_network, glance, judge, suspect};
 
 use crate::access::{Datagram, Frame, Linear};
-use crate::record::{Seen, conclude};
+use crate::events::tell;
+use crate::record::conclude;
 use crate::route::Route;
 use crate::rules::Constants;
+use crate::walk::classify;
 
 /// `PACKET_OTHERHOST`, `include/uapi/linux/if_packet.h`: a frame for another host, or for a macvlan child, which
 /// is judged itself. The stack takes it no further than to such a child.
@@ -24,25 +24,27 @@ pub(crate) fn guard_tc(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     let frame = Linear { start: context.data(), end: context.data_end() };
     let Some((network, protocol, port)) = glance(&frame, ethertype(skb)) else {
-        return look(skb);
+        return look_tc(skb);
     };
     match suspect(&policy(skb), Traffic::Ip(network, Transport::Port(protocol, port))) {
         None => TC_ACT_UNSPEC,
         Some(_) if is_for_another_interface(skb) => TC_ACT_UNSPEC,
-        Some(suspect) => act_on_linear(skb, suspect.to_bits()),
+        Some(suspect) => act_tc_linear(skb, suspect.to_bits()),
     }
 }
 
+// Global functions: the verifier checks each of them once, by itself, and not again for every way that leads to it.
+
 /// For what a glance does not tell.
-#[inline(never)]
-fn look(skb: *mut __sk_buff) -> i32 {
+#[unsafe(no_mangle)]
+extern "C" fn look_tc(skb: *mut __sk_buff) -> i32 {
     if is_for_another_interface(skb) {
         return TC_ACT_UNSPEC;
     }
     let traffic = classify(&linear(skb), ethertype(skb));
     // What is missing may be in page fragments.
-    let bits = if is_ambiguous(traffic) { look_again(skb) } else { bits(skb, traffic) };
-    if bits == 0 { TC_ACT_UNSPEC } else { act(skb, bits) }
+    let bits = if is_ambiguous(traffic) { look_again_tc(skb) } else { bits(skb, traffic) };
+    if bits == 0 { TC_ACT_UNSPEC } else { act_tc(skb, bits) }
 }
 
 /// A frame for another host or a macvlan child, or tagged: it belongs to its VLAN interface and is judged there.
@@ -58,8 +60,8 @@ fn is_for_another_interface(skb: *mut __sk_buff) -> bool {
 pub(crate) fn guard_tc_l3(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     let traffic = classify_network(&Datagram { skb }, ethertype(skb), 0);
-    let bits = if is_ambiguous(traffic) { look_again_l3(skb) } else { bits(skb, traffic) };
-    if bits == 0 { TC_ACT_UNSPEC } else { act_l3(skb, bits) }
+    let bits = if is_ambiguous(traffic) { look_again_tc_l3(skb) } else { bits(skb, traffic) };
+    if bits == 0 { TC_ACT_UNSPEC } else { act_tc_l3(skb, bits) }
 }
 
 #[inline(always)]
@@ -67,23 +69,13 @@ fn is_ambiguous(traffic: Traffic) -> bool {
     matches!(traffic, Traffic::Ambiguous(_) | Traffic::Ip(_, Transport::Ambiguous(..)))
 }
 
-/// The kernel has moved the outermost tag out of the frame; priority tags may follow it.
-#[inline(always)]
-fn classify<P: Packet>(frame: &P, ethertype: u16) -> Traffic {
-    match untag(frame, ethertype) {
-        Payload::Network { ethertype, offset } => classify_network(frame, ethertype, offset),
-        Payload::OtherVlan => Traffic::Other,
-        Payload::Ambiguous(ambiguity) => Traffic::Ambiguous(ambiguity),
-    }
-}
-
-#[inline(never)]
-fn look_again(skb: *mut __sk_buff) -> u64 {
+#[unsafe(no_mangle)]
+extern "C" fn look_again_tc(skb: *mut __sk_buff) -> u64 {
     bits(skb, classify(&Frame { skb }, ethertype(skb)))
 }
 
-#[inline(never)]
-fn look_again_l3(skb: *mut __sk_buff) -> u64 {
+#[unsafe(no_mangle)]
+extern "C" fn look_again_tc_l3(skb: *mut __sk_buff) -> u64 {
     let packet = Datagram { skb };
     packet.pull();
     bits(skb, classify_network(&packet, ethertype(skb), 0))
@@ -98,33 +90,48 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u64 {
     }
 }
 
-#[inline(never)]
-fn act(skb: *mut __sk_buff, suspect: u64) -> i32 {
-    enact(skb, &Frame { skb }, suspect)
+#[unsafe(no_mangle)]
+extern "C" fn act_tc(skb: *mut __sk_buff, suspect: u64) -> i32 {
+    enact(skb, &Frame { skb }, suspect, tell_tc)
 }
 
 /// For packets that a glance has judged: it has seen that their headers are in the linear part.
-#[inline(never)]
-fn act_on_linear(skb: *mut __sk_buff, suspect: u64) -> i32 {
-    enact(skb, &linear(skb), suspect)
+#[unsafe(no_mangle)]
+extern "C" fn act_tc_linear(skb: *mut __sk_buff, suspect: u64) -> i32 {
+    enact(skb, &linear(skb), suspect, tell_tc)
 }
 
-#[inline(never)]
-fn act_l3(skb: *mut __sk_buff, suspect: u64) -> i32 {
-    enact(skb, &Datagram { skb }, suspect)
+#[unsafe(no_mangle)]
+extern "C" fn act_tc_l3(skb: *mut __sk_buff, suspect: u64) -> i32 {
+    enact(skb, &Datagram { skb }, suspect, tell_tc_l3)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tell_tc(skb: *mut __sk_buff, hash: u64, suspect: u64, outcome: u64) -> u32 {
+    tell(&Frame { skb }, hash, suspect, outcome)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tell_tc_l3(skb: *mut __sk_buff, hash: u64, suspect: u64, outcome: u64) -> u32 {
+    tell(&Datagram { skb }, hash, suspect, outcome)
 }
 
 #[inline(always)]
-fn enact<P: Packet>(skb: *mut __sk_buff, packet: &P, suspect: u64) -> i32 {
+fn enact<P: Packet>(
+    skb: *mut __sk_buff,
+    packet: &P,
+    suspect: u64,
+    tell: extern "C" fn(*mut __sk_buff, u64, u64, u64) -> u32,
+) -> i32 {
     let policy = policy(skb);
-    let suspect = Suspect::from_bits(suspect);
-    let decision = judge(&policy, packet, suspect);
+    let decision = judge(&policy, packet, Suspect::from_bits(suspect));
     // SAFETY: as above.
     let (merged, bytes) = unsafe { ((*skb).gso_segs, (*skb).len) };
     // An aggregate counts as the packets it was merged from; anything else says 0.
     let packets = u64::from(if merged == 0 { 1 } else { merged });
-    let seen = Seen { packet, suspect, size: Counter { packets, bytes: bytes.into() } };
-    match conclude(decision, policy.route.interface, &seen) {
+    let size = Counter { packets, bytes: bytes.into() };
+    let told = |hash, outcome| tell(skb, hash, suspect, outcome);
+    match conclude(decision, policy.route.interface, size, told) {
         Verdict::Pass => TC_ACT_UNSPEC,
         Verdict::Drop => TC_ACT_SHOT,
     }

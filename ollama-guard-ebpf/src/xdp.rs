@@ -8,13 +8,15 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    Network, Packet as _, Suspect, Traffic, Transport, Verdict, classify_ethernet, ethertype, glance, judge, suspect,
+    Ambiguity, Network, Packet as _, Suspect, Traffic, Transport, Verdict, ethertype, glance, judge, suspect,
 };
 
 use crate::access::Linear;
-use crate::record::{Seen, conclude};
+use crate::events::tell;
+use crate::record::conclude;
 use crate::route::Route;
 use crate::rules::Constants;
+use crate::walk::classify;
 
 /// For kernels before 5.18, which know no multi-buffer XDP.
 #[xdp]
@@ -34,28 +36,66 @@ pub(crate) fn guard_xdp_frags(context: XdpContext) -> u32 {
 fn guard<const FRAGS: bool>(context: &XdpContext) -> u32 {
     let frame = frame(context);
     let Some((network, protocol, port)) = glance(&frame, ethertype(&frame)) else {
-        return look::<FRAGS>(context.ctx);
+        return if FRAGS { look_xdp_frags(context.ctx) } else { look_xdp(context.ctx) };
     };
     match suspect(&policy(context), Traffic::Ip(network, Transport::Port(protocol, port))) {
         None => XDP_PASS,
-        Some(suspect) => act::<FRAGS>(context.ctx, suspect.to_bits()),
+        Some(suspect) => act_on::<FRAGS>(context.ctx, suspect.to_bits()),
     }
+}
+
+// Global functions: the verifier checks each of them once, by itself, and not again for every way that leads to it.
+
+/// For what a glance does not tell.
+#[unsafe(no_mangle)]
+extern "C" fn look_xdp(context: *mut xdp_md) -> u32 {
+    look::<false>(context)
 }
 
 /// For what a glance does not tell.
-#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn look_xdp_frags(context: *mut xdp_md) -> u32 {
+    look::<true>(context)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn act_xdp(context: *mut xdp_md, suspect: u64) -> u32 {
+    act::<false>(context, suspect)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn act_xdp_frags(context: *mut xdp_md, suspect: u64) -> u32 {
+    act::<true>(context, suspect)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tell_xdp(context: *mut xdp_md, hash: u64, suspect: u64, outcome: u64) -> u32 {
+    tell(&frame(&XdpContext::new(context)), hash, suspect, outcome)
+}
+
+#[inline(always)]
+fn act_on<const FRAGS: bool>(context: *mut xdp_md, suspect: u64) -> u32 {
+    if FRAGS { act_xdp_frags(context, suspect) } else { act_xdp(context, suspect) }
+}
+
+#[inline(always)]
 fn look<const FRAGS: bool>(context: *mut xdp_md) -> u32 {
     let context = XdpContext::new(context);
-    match suspect(&policy(&context), classify_ethernet(&frame(&context))) {
+    let frame = frame(&context);
+    let traffic = match frame.read::<[u16; 7]>(0) {
+        Some([.., ethertype]) => classify(&frame, u16::from_be(ethertype)),
+        None => Traffic::Ambiguous(Ambiguity::Truncated),
+    };
+    match suspect(&policy(&context), traffic) {
         None => XDP_PASS,
-        Some(suspect) => act::<FRAGS>(context.ctx, suspect.to_bits()),
+        Some(suspect) => act_on::<FRAGS>(context.ctx, suspect.to_bits()),
     }
 }
 
-#[inline(never)]
-fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: u64) -> u32 {
+#[inline(always)]
+fn act<const FRAGS: bool>(context: *mut xdp_md, bits: u64) -> u32 {
     let context = XdpContext::new(context);
-    let (policy, frame, suspect) = (policy(&context), frame(&context), Suspect::from_bits(suspect));
+    let (policy, frame, suspect) = (policy(&context), frame(&context), Suspect::from_bits(bits));
     let decision = judge(&policy, &frame, suspect);
     let bytes = if FRAGS && !is_whole(&frame, suspect.network) {
         // SAFETY: the helper only reads the context.
@@ -63,8 +103,9 @@ fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: u64) -> u32 {
     } else {
         (frame.end - frame.start) as u64
     };
-    let seen = Seen { packet: &frame, suspect, size: Counter { packets: 1, bytes } };
-    match conclude(decision, policy.route.interface, &seen) {
+    let size = Counter { packets: 1, bytes };
+    let told = |hash, outcome| tell_xdp(context.ctx, hash, bits, outcome);
+    match conclude(decision, policy.route.interface, size, told) {
         Verdict::Pass => XDP_PASS,
         Verdict::Drop => XDP_DROP,
     }
