@@ -6,13 +6,16 @@
 
 pub mod claims;
 pub mod docker;
+pub mod flood;
 pub mod frames;
+pub mod friend;
 pub mod fuzz;
 pub mod guard;
 pub mod hammer;
 pub mod layers;
 pub mod leftovers;
 pub mod listener;
+pub mod manager;
 pub mod netns;
 pub mod packet;
 pub mod ping;
@@ -22,6 +25,7 @@ pub mod prog_run;
 pub mod real;
 pub mod requires;
 pub mod scrape;
+pub mod siege;
 pub mod stand;
 pub mod topology;
 pub mod wait;

@@ -32,7 +32,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let mut guard = Guard::start(&world.guard, "")?;
     let pid = guard.process()?.pid();
     wait::until("metrics", Duration::from_secs(5), || Scrape::get(&world.guard, METRICS).is_ok())?;
-    let fresh = resident(pid)?;
+    let fresh = guard.process()?.resident()?;
 
     let wire = Wire::open(&internet.ns, "eth0")?;
     let packet = Packet { to: world.guard.mac("inet0")?, ..Packet::v4(11434) };
@@ -62,7 +62,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
         }
     }
     let [scrape, status, sources] = times.map(Spread::of);
-    let full = resident(pid)?;
+    let full = guard.process()?.resident()?;
     let before = busy(pid)?;
     sleep(IDLE);
     let idle = (busy(pid)? - before) / IDLE.as_secs_f64() * 100.0;
@@ -81,13 +81,6 @@ fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     work()?;
     Ok(start.elapsed().as_secs_f64() * 1e3)
-}
-
-/// Resident memory in MiB.
-fn resident(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }
 
 /// Processor time in seconds, to the nanosecond: of every thread, by the scheduler's account.

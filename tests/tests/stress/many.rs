@@ -1,0 +1,83 @@
+//! A great many interfaces: there before the guard, and all at once while it runs.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tests::guard::Guard;
+use tests::layers::Layers;
+use tests::listener::Listener;
+use tests::netns::Netns;
+use tests::siege::PORT;
+use tests::topology::World;
+use tests::{claims, require, requires};
+
+use super::rounds;
+
+/// What the daemon may take for a thousand interfaces, in MiB.
+const MEMORY: f64 = 32.0;
+
+/// So many links to another host, up.
+fn links(host: &Netns, outside: &Netns, prefix: &str, count: usize) -> Result<()> {
+    let (mut ours, mut theirs) = (String::new(), String::new());
+    for nth in 0..count {
+        writeln!(ours, "link add {prefix}{nth} type veth peer name {prefix}{nth} netns {}", outside.name())?;
+        writeln!(theirs, "link set {prefix}{nth} up")?;
+    }
+    host.ip(&ours)?;
+    outside.ip(&theirs)?;
+    host.ip(&theirs)
+}
+
+/// Interfaces with a program.
+fn attached(status: &Value) -> usize {
+    let rows = status["interfaces"].as_array().into_iter().flatten();
+    rows.filter(|row| row["class"] == "guarded" && row["hook"] != "none").count()
+}
+
+#[test]
+fn many_interfaces_are_guarded_and_released() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("nft"));
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let outside = Netns::new("outside")?;
+    let count = rounds(100, 1000);
+    links(&world.guard, &outside, "a", count / 2)?;
+    let listener = Listener::http(&world.guard, PORT)?;
+    let pristine = (world.guard.run("ip", &["-oneline", "link", "show", "inet0"])?, rules(&world.guard)?);
+
+    let start = Instant::now();
+    let mut guard = Guard::managed(&world.guard, &Layers::Both.policy(""))?;
+    let first = start.elapsed();
+    ensure!(attached(&guard.status()?) == count / 2 + 1, "{:#}", guard.status()?);
+    links(&world.guard, &outside, "b", count / 2)?;
+    let start = Instant::now();
+    guard.status_when("a program on every interface", |status| attached(status) == count + 1)?;
+    let second = start.elapsed();
+    claims::silent(&listener, PORT, &claims::attempts([&internet]))?;
+    let resident = guard.process()?.resident()?;
+    let quiet = guard.command(&["status", "--quiet"])?;
+    ensure!(quiet.status.success(), "{}", String::from_utf8_lossy(&guard.command(&["status"])?.stdout));
+
+    let start = Instant::now();
+    guard.down()?;
+    println!(
+        "{} interfaces guarded {first:?} after the start; as many more {second:?} after they came up; {resident:.1} MiB; \
+         down in {:?}",
+        count / 2,
+        start.elapsed()
+    );
+    guard.process()?.exited(Duration::from_secs(10)).ok();
+    ensure!(!guard.pins().exists(), "{} is still there", guard.pins().display());
+    let after = (world.guard.run("ip", &["-oneline", "link", "show", "inet0"])?, rules(&world.guard)?);
+    ensure!(after == pristine, "{pristine:#?}\n{after:#?}");
+    claims::answers(PORT, &claims::attempts([&internet]))?;
+    ensure!(resident < MEMORY, "{resident:.1} MiB");
+    ensure!(first.max(second) < Duration::from_secs(10), "too slow");
+    Ok(())
+}
+
+fn rules(host: &Netns) -> Result<String> {
+    host.run("nft", &["list", "ruleset"]).context("listing the rules")
+}
