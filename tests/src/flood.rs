@@ -1,4 +1,4 @@
-//! A flood: the same few frames again and again, as fast as one thread sends them, by whatever link has a name.
+//! A flood: the same few frames again and again, by whatever link has a name.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,12 +23,13 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Starts to send these frames by this interface of a namespace, from its first moment on.
-    pub fn start(ns: &Netns, interface: &str, frames: Vec<Vec<u8>>) -> Result<Self> {
+    /// Starts to send these frames by this interface of a namespace, from its first moment on; `pause` between rounds of
+    /// all frames leaves others a share of the processors.
+    pub fn start(ns: &Netns, interface: &str, frames: Vec<Vec<u8>>, pause: Duration) -> Result<Self> {
         let (sent, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let (counted, stopped, interface) = (Arc::clone(&sent), Arc::clone(&stop), interface.to_owned());
         // A thread inherits the namespace of the thread that starts it.
-        let start = || thread::Builder::new().spawn(move || pour(&interface, &frames, &counted, &stopped));
+        let start = || thread::Builder::new().spawn(move || pour(&interface, &frames, pause, &counted, &stopped));
         Ok(Self { sent, stop, thread: Some(ns.enter(start)?.context("starting a thread")?) })
     }
 
@@ -53,7 +54,7 @@ impl Drop for Flood {
     }
 }
 
-fn pour(interface: &str, frames: &[Vec<u8>], sent: &AtomicU64, stop: &AtomicBool) {
+fn pour(interface: &str, frames: &[Vec<u8>], pause: Duration, sent: &AtomicU64, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let Ok(wire) = Wire::here(interface) else {
             thread::yield_now(); // no link of that name yet
@@ -61,6 +62,9 @@ fn pour(interface: &str, frames: &[Vec<u8>], sent: &AtomicU64, stop: &AtomicBool
         };
         while frames.iter().all(|frame| send(&wire, frame, stop)) {
             sent.fetch_add(1, Ordering::Relaxed);
+            if !pause.is_zero() {
+                thread::sleep(pause);
+            }
         }
     }
 }

@@ -19,6 +19,8 @@ pub const PORT: u16 = 11434;
 /// Source ports of floods: no friend has one so low.
 const BEFORE: u16 = 1000;
 const DURING: u16 = 2000;
+/// Between two rounds of the flood: short against any gap a program could leave by doing one thing after another.
+const PAUSE: Duration = Duration::from_micros(200);
 
 /// The ground: a host with a real listener behind the port, the stranger's side and the friend's.
 #[derive(Debug)]
@@ -85,7 +87,8 @@ impl Siege {
         let v4 = Packet { to, ..Packet::v4(PORT) }.with_v4(|header| header.destination = v4);
         let v6 = Packet { to, ..Packet::v6(PORT) }.with_v6(|header| header.destination = v6);
         let packets = [v4.clone(), v6.clone(), v4.udp(), v6.udp()];
-        Flood::start(&self.internet.ns, "eth0", packets.map(|packet| packet.sent_from(source).bytes()).into())
+        let frames = packets.map(|packet| packet.sent_from(source).bytes());
+        Flood::start(&self.internet.ns, "eth0", frames.into(), PAUSE)
     }
 
     /// What of a flood TCP and UDP were handed since the last call.

@@ -31,7 +31,7 @@ impl Neighbour {
         let v4 = Packet { to: MAC, ..Packet::v4(PORT) }.with_v4(|header| header.destination = internet.guard.v4);
         let v6 = Packet { to: MAC, ..Packet::v6(PORT) }.with_v6(|header| header.destination = internet.guard.v6);
         let ns = Netns::new("neighbour")?;
-        Ok(Self { flood: Flood::start(&ns, "p0", vec![v4.bytes(), v6.bytes()])?, ns })
+        Ok(Self { flood: Flood::start(&ns, "p0", vec![v4.bytes(), v6.bytes()], Duration::ZERO)?, ns })
     }
 }
 

@@ -4,19 +4,21 @@ use anyhow::Result;
 use tests::guard::Guard;
 use tests::layers::Layers;
 use tests::siege::Siege;
-use tests::{for_each_arrangement, require, requires};
+use tests::{arrangement, require, requires};
 
 use super::reload::policy;
 use super::rounds;
 
-for_each_arrangement!(deaths);
+arrangement!(xdp, Xdp, deaths);
+arrangement!(tc, Tc, deaths);
+arrangement!(seatbelt, Seatbelt, deaths);
 
 fn deaths(layers: Layers) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
     let siege = Siege::lay()?;
     let mut guard = Guard::managed(&siege.world.guard, &policy(layers, 0))?;
     let assault = siege.assault()?;
-    let rounds = rounds(4, 200);
+    let rounds = rounds(3, 200);
     for nth in 1..=rounds {
         guard.kill()?;
         assault.is_held()?;

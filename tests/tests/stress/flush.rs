@@ -16,7 +16,7 @@ fn flushes() -> Result<()> {
     let host = &siege.world.guard;
     let mut guard = Guard::managed(host, &policy(Layers::Both, ""))?;
     let assault = siege.assault()?;
-    let rounds = rounds(4, 100);
+    let rounds = rounds(3, 100);
     for _ in 0..rounds {
         host.nft("flush ruleset")?;
         assault.is_held()?;

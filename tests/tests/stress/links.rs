@@ -4,11 +4,13 @@ use anyhow::Result;
 use tests::guard::Guard;
 use tests::layers::Layers;
 use tests::siege::{Siege, policy};
-use tests::{for_each_arrangement, require, requires};
+use tests::{arrangement, require, requires};
 
 use super::rounds;
 
-for_each_arrangement!(flaps_and_renames);
+// Not the programs alone: they are attached to a veth only once it is up.
+arrangement!(seatbelt, Seatbelt, flaps_and_renames);
+arrangement!(both, Both, flaps_and_renames);
 
 fn flaps_and_renames(layers: Layers) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());

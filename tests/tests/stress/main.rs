@@ -1,6 +1,6 @@
 //! Promise 3, "there is no moment without enforcement", under a siege: while a stranger floods the port and a friend uses
 //! it, the policy is changed, the daemon killed, replaced and restarted, links flap, rules are flushed. And promise 6,
-//! that nothing accumulates. A few rounds each; `OLLAMA_GUARD_STRESS=1` makes all of them.
+//! that nothing accumulates. Mostly with one layer alone: another must not hide its gaps. A few rounds each; `OLLAMA_GUARD_STRESS=1` makes all of them.
 
 mod death;
 mod flush;

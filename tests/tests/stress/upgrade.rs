@@ -11,11 +11,14 @@ use ollama_guard_common::abi::ABI_VERSION;
 use tests::guard::{Guard, binary};
 use tests::layers::Layers;
 use tests::siege::{Siege, policy};
-use tests::{for_each_arrangement, leftovers, require, requires};
+use tests::{arrangement, leftovers, require, requires};
 
 use super::rounds;
 
-for_each_arrangement!(upgrades, an_upgrade_from_another_layout);
+arrangement!(xdp, Xdp, upgrades, an_upgrade_from_another_layout);
+arrangement!(tc, Tc, upgrades);
+arrangement!(seatbelt, Seatbelt, upgrades);
+arrangement!(both, Both, an_upgrade_from_another_layout);
 
 /// Two files to build into: one of them runs.
 struct Builds {
@@ -59,7 +62,7 @@ fn upgrades(layers: Layers) -> Result<()> {
     let builds = Builds::new(folder.path())?;
     let mut guard = Guard::managed(&siege.world.guard, &policy(layers, ""))?;
     let assault = siege.assault()?;
-    let rounds = rounds(3, 50);
+    let rounds = rounds(2, 50);
     for nth in 0..rounds {
         let before = programs(&guard)?;
         if nth % 2 == 0 {
