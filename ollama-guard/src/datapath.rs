@@ -15,6 +15,7 @@ mod interfaces;
 mod map;
 mod pins;
 mod program;
+mod retire;
 mod shared;
 mod state;
 mod strangers;

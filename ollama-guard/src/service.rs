@@ -50,7 +50,7 @@ pub async fn run(
     let exporter = Exporter::start(Settings::new(reconciler.policy(), config, reloaded), sockets);
     let events = Events::start(reconciler.policy().paths.clone(), reconciler.services().clone());
     let mut monitor = RulesetMonitor::default();
-    let mut due = Instant::now() + FULL_PASS;
+    let mut due = next(&pass);
     loop {
         let mut reloading = false;
         tokio::select! {
@@ -85,11 +85,16 @@ pub async fn run(
         if reloading {
             notify::ready();
         }
-        due = Instant::now() + pass.retry.unwrap_or(FULL_PASS).min(FULL_PASS);
+        due = next(&pass);
     }
     notify::stopping();
     info!("stopped watching; the port STAYS closed (open it again: ollama-guard down)");
     Ok(())
+}
+
+/// When to look again, if nothing happens.
+fn next(pass: &Pass) -> Instant {
+    Instant::now() + pass.retry.unwrap_or(FULL_PASS).min(FULL_PASS)
 }
 
 /// Puts a changed configuration in force; a faulty one changes nothing.

@@ -40,6 +40,16 @@ impl PinDirectory {
         Self { root: root.to_owned(), version: root.join(format!("v{ABI_VERSION}")) }
     }
 
+    /// The directory of another version, by its name.
+    pub(super) fn other(&self, name: impl AsRef<Path>) -> Self {
+        Self { root: self.root.clone(), version: self.root.join(name) }
+    }
+
+    /// Removes this version's directory. Links detach with their pins, filters do not.
+    pub(super) fn remove(&self) -> Result<(), DatapathError> {
+        fs::remove_dir_all(&self.version).map_err(|error| pin_error("remove", &self.version, error))
+    }
+
     /// Makes what is missing of it.
     pub fn create(&self) -> Result<(), DatapathError> {
         check_file_system(&self.root)?;
@@ -163,7 +173,7 @@ impl PinDirectory {
             Ok(_) => check_owner(&self.root)?,
         }
         for version in entries(&self.root)? {
-            let pins = Self { root: self.root.clone(), version: self.root.join(version) };
+            let pins = self.other(version);
             for interface in pins.filtered_interfaces()? {
                 clsact::detach(&pins, interface)?;
             }

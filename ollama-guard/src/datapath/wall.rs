@@ -198,12 +198,7 @@ impl Wall {
 
     /// Detaches an interface's link, if it has one.
     pub(super) fn drop_link(&self, interface: u32) -> Result<(), DatapathError> {
-        let path = self.pins.link(interface);
-        if let Ok(link) = sys::open_pin(&path) {
-            // Fails if the interface is gone, and the link with it.
-            let _ = sys::detach_link(link.as_fd());
-        }
-        unpin(&path)
+        drop_link(&self.pins, interface)
     }
 
     /// Removes an interface's filter, if it has one.
@@ -228,4 +223,14 @@ impl Wall {
         }
         Ok(())
     }
+}
+
+/// Detaches the link that is pinned for an interface, at once: without its pin it would be a moment later.
+pub(super) fn drop_link(pins: &PinDirectory, interface: u32) -> Result<(), DatapathError> {
+    let path = pins.link(interface);
+    if let Ok(link) = sys::open_pin(&path) {
+        // Fails if the interface is gone, and the link with it.
+        let _ = sys::detach_link(link.as_fd());
+    }
+    unpin(&path)
 }

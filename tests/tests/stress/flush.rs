@@ -1,7 +1,7 @@
 //! Somebody flushes all rules, while the daemon owns its table and after it died: then they are gone, and the programs
 //! hold alone.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tests::guard::Guard;
 use tests::layers::Layers;
 use tests::siege::{Siege, policy};
@@ -19,14 +19,14 @@ fn flushes() -> Result<()> {
     let rounds = rounds(3, 100);
     for _ in 0..rounds {
         host.nft("flush ruleset")?;
-        assault.is_held()?;
+        assault.is_held().with_context(|| format!("A {:#}", guard.status().unwrap_or_default()))?;
         guard.kill()?;
         host.nft("flush ruleset")?;
         ensure!(host.run("nft", &["list", "ruleset"])?.is_empty(), "nobody owned the table any more");
-        assault.is_held()?;
+        assault.is_held().with_context(|| format!("B {:#}", guard.status().unwrap_or_default()))?;
         guard.run()?;
         guard.enforces()?;
-        assault.is_held()?;
+        assault.is_held().with_context(|| format!("C {:#}", guard.status().unwrap_or_default()))?;
     }
     let status = guard.status()?;
     ensure!(status["enforcing"] == true && status["seatbelt"]["installed"] == true, "{status:#}");
