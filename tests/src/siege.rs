@@ -51,6 +51,14 @@ pub fn policy(layers: Layers, rest: &str) -> String {
     ))
 }
 
+/// The same, and different in each round: a reload makes new rules and a new program for strangers, each fifth also one
+/// for friends.
+pub fn policy_of_round(layers: Layers, nth: usize) -> String {
+    let (port, high, low) = (20_000 + nth / 5 % 10_000, nth >> 8, nth & 0xff);
+    let other = format!("[[service]]\nname = \"other\"\nports = [{port}]\n");
+    policy(layers, &format!("{other}[[allow]]\nsource = \"10.{high}.{low}.0/24\"\nservice = \"other\"\n"))
+}
+
 impl Siege {
     /// Makes it, and sees that every kind of the flood's packets arrives while nothing guards.
     pub fn lay() -> Result<Self> {
@@ -105,19 +113,24 @@ impl Assault<'_> {
     /// Sees that the flood goes on and nothing of it has arrived, and that nothing the friend asked has failed.
     pub fn is_held(&self) -> Result<()> {
         self.flood.flows()?;
-        let arrived = self.siege.arrived(DURING).concat();
+        let arrived = self.arrived();
         ensure!(arrived.is_empty(), "{} packets of the flood arrived, first {:?}", arrived.len(), arrived[0]);
         let failed = self.friend.diary().failed;
         ensure!(failed.is_empty(), "{} requests failed: {failed:#?}", failed.len());
         Ok(())
     }
 
-    /// The link of the flood is up: some of it has been sent.
+    /// What of the flood arrived since the last call.
+    pub fn arrived(&self) -> Vec<Seen> {
+        self.siege.arrived(DURING).concat()
+    }
+
+    /// Waits until a good deal more has been sent.
     pub fn flows(&self) -> Result<()> {
         self.flood.flows()
     }
 
-    /// The same at the end, after so many more requests as to know; what there was, in words.
+    /// Sees the same for the last time, after a few more requests, and prints what there was.
     pub fn end(self, what: &str) -> Result<()> {
         let before = self.friend.diary().answered;
         wait::until("the friend's last requests", Duration::from_secs(30), || {

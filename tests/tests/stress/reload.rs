@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use tests::guard::Guard;
 use tests::layers::Layers;
-use tests::siege::{self, Siege};
+use tests::siege::{Siege, policy_of_round};
 use tests::{for_each_arrangement, require, requires};
 
 use super::objects::Objects;
@@ -16,22 +16,14 @@ const WARM: usize = 3;
 /// What it may keep afterwards, in MiB.
 const GROWTH: f64 = 2.0;
 
-/// A policy that no other round has: each reload makes new rules and a new program for strangers, each fifth also one for
-/// friends.
-pub(super) fn policy(layers: Layers, nth: usize) -> String {
-    let (port, high, low) = (20_000 + nth / 5 % 10_000, nth >> 8, nth & 0xff);
-    let other = format!("[[service]]\nname = \"other\"\nports = [{port}]\n");
-    siege::policy(layers, &format!("{other}[[allow]]\nsource = \"10.{high}.{low}.0/24\"\nservice = \"other\"\n"))
-}
-
 fn reloads(layers: Layers) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("bpftool"));
     let siege = Siege::lay()?;
-    let mut guard = Guard::managed(&siege.world.guard, &policy(layers, 0))?;
+    let mut guard = Guard::managed(&siege.world.guard, &policy_of_round(layers, 0))?;
     let assault = siege.assault()?;
     let mut reload = |from: usize, to: usize| -> Result<(Objects, f64)> {
         for nth in from..to {
-            guard.reload_managed(&policy(layers, nth))?;
+            guard.reload_managed(&policy_of_round(layers, nth))?;
             assault.is_held()?;
         }
         Ok((Objects::settled(&mut guard)?, guard.process()?.resident()?))
