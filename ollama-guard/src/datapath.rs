@@ -20,6 +20,7 @@ mod shared;
 mod state;
 mod strangers;
 mod sys;
+mod unpinned;
 mod wall;
 
 pub use attach::{Enforced, Target};
@@ -29,4 +30,5 @@ pub use events::{EventKey, EventReading, EventRing, Rest, Stay};
 pub use pins::{PinDirectory, Versions};
 pub use program::{Family, ProgramKey};
 pub use state::State;
-pub use wall::{Attachment, Point, Wall};
+pub use unpinned::PinWatch;
+pub use wall::{Attachment, Point, Standing, Wall};

@@ -178,6 +178,11 @@ impl Reconciler {
         self.seatbelt.port()
     }
 
+    /// There are pins to look after.
+    pub fn pins(&self) -> bool {
+        self.wall.is_some()
+    }
+
     /// Waits until there is reason to look for derived ports again. Cancel safe.
     pub async fn proxies_changed(&self) {
         self.proxies.changed().await;

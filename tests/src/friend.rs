@@ -1,7 +1,9 @@
 //! A friend who uses the service without a pause, by TCP and by UDP, and remembers what failed.
 //!
-//! TCP makes good a packet that is lost on the way. A datagram is sent once: if it does not come back, it was dropped.
+//! TCP makes good a packet that is lost on the way. For a datagram that does not come back the friend sends another, as
+//! whoever uses UDP does, and notes that one was lost.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -17,6 +19,8 @@ use crate::probe;
 const PAUSE: Duration = Duration::from_millis(2);
 /// How long a request may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// After so many datagrams the request has failed.
+const DATAGRAMS: u64 = 3;
 
 /// Asks until it is dropped.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Diary {
     pub answered: u64,
     /// Those that were not, and why.
     pub failed: Vec<String>,
+    /// Datagrams that were lost.
+    pub lost: u64,
     /// What the slowest answer took.
     pub slowest: Duration,
     stop: bool,
@@ -66,11 +72,14 @@ impl Drop for Friend {
 fn ask(targets: [SocketAddr; 2], diary: &Mutex<Diary>) {
     for (target, by_udp) in targets.into_iter().flat_map(|target| [(target, false), (target, true)]).cycle() {
         let start = Instant::now();
-        let asked = if by_udp { datagram(target) } else { request(target) };
+        let asked = if by_udp { datagrams(target) } else { request(target).map(|()| 0) };
         let took = start.elapsed();
         let mut diary = diary.lock().unwrap_or_else(PoisonError::into_inner);
         match asked {
-            Ok(()) => diary.answered += 1,
+            Ok(lost) => {
+                diary.answered += 1;
+                diary.lost += lost;
+            }
             Err(error) => {
                 let how = if by_udp { "a datagram" } else { "a request" };
                 diary.failed.push(format!("{how} to {target}: {error:#} after {took:?}"));
@@ -91,8 +100,17 @@ fn request(target: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-fn datagram(target: SocketAddr) -> Result<()> {
-    let answer = probe::echo(target, PATIENCE)?;
-    ensure!(answer == "hello", "answered {answer:?}");
-    Ok(())
+/// How many were lost before one came back.
+fn datagrams(target: SocketAddr) -> Result<u64> {
+    let mut lost = 0;
+    loop {
+        match probe::echo(target, PATIENCE) {
+            Ok(answer) => {
+                ensure!(answer == "hello", "answered {answer:?}");
+                return Ok(lost);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && lost < DATAGRAMS => lost += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

