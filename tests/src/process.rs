@@ -60,6 +60,16 @@ impl Process {
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
     }
 
+    /// Processor time of all its threads, to the nanosecond: by the scheduler's account.
+    pub fn busy(&self) -> Result<Duration> {
+        let mut sum = Duration::ZERO;
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            let account = fs::read_to_string(task?.path().join("schedstat"))?;
+            sum += Duration::from_nanos(account.split(' ').next().context("no schedstat")?.parse()?);
+        }
+        Ok(sum)
+    }
+
     /// What it printed up to now, both streams.
     pub fn log(&self) -> String {
         // A second opening of the same file: the process writes at the position of the first.

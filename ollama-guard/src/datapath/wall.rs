@@ -161,7 +161,8 @@ impl Wall {
         maps.interfaces.ensure(interface).map_err(DatapathError::map("write", "interfaces"))
     }
 
-    /// Zeroes the counters of indices that pass from one service to another. No program counts there meanwhile.
+    /// Zeroes the counters of indices that pass from one service to another. No program counts there meanwhile; but an
+    /// interface's counters are written as a whole, so that a packet to another service in that instant may go uncounted.
     pub fn clear_services(&self, indices: &[ServiceIndex]) -> Result<(), DatapathError> {
         let Some(maps) = self.maps.as_ref().filter(|_| !indices.is_empty()) else { return Ok(()) };
         let cleared = |counters: &mut InterfaceCounters| {

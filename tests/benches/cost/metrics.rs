@@ -1,6 +1,5 @@
 //! What it costs to read as many senders as the kernel remembers, and to read nothing.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -30,7 +29,6 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let world = World::new()?;
     let internet = world.internet()?;
     let mut guard = Guard::start(&world.guard, "")?;
-    let pid = guard.process()?.pid();
     wait::until("metrics", Duration::from_secs(5), || Scrape::get(&world.guard, METRICS).is_ok())?;
     let fresh = guard.process()?.resident()?;
 
@@ -63,9 +61,9 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     }
     let [scrape, status, sources] = times.map(Spread::of);
     let full = guard.process()?.resident()?;
-    let before = busy(pid)?;
+    let before = guard.process()?.busy()?;
     sleep(IDLE);
-    let idle = (busy(pid)? - before) / IDLE.as_secs_f64() * 100.0;
+    let idle = (guard.process()?.busy()? - before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
     Ok(vec![
         Row::figure("65,536 senders: /metrics", scrape, "ms", Goal::AtMost(60.0)),
         Row::figure("65,536 senders: status", status, "ms", Goal::AtMost(60.0)),
@@ -81,14 +79,4 @@ fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     work()?;
     Ok(start.elapsed().as_secs_f64() * 1e3)
-}
-
-/// Processor time in seconds, to the nanosecond: of every thread, by the scheduler's account.
-fn busy(pid: u32) -> Result<f64> {
-    let mut sum = 0.0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let account = fs::read_to_string(task?.path().join("schedstat"))?;
-        sum += account.split(' ').next().context("no schedstat")?.parse::<f64>()? / 1e9;
-    }
-    Ok(sum)
 }

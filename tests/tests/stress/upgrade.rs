@@ -3,16 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use ollama_guard_common::abi::ABI_VERSION;
-use tests::guard::{Guard, binary};
+use tests::builds::Builds;
+use tests::guard::Guard;
 use tests::layers::Layers;
 use tests::siege::{Siege, policy};
-use tests::{arrangement, leftovers, require, requires, wait};
+use tests::{arrangement, require, requires, wait};
 
 use super::rounds;
 
@@ -23,36 +23,6 @@ arrangement!(seatbelt, Seatbelt, upgrades);
 /// Owed to the takeover, not to the pass that comes every 30 s anyway.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
-/// Two files to build into: one of them runs.
-struct Builds {
-    files: [PathBuf; 2],
-    /// A byte of the kernel object's ELF header that means nothing (`e_ident[EI_NIDENT - 1]`).
-    padding: u64,
-}
-
-impl Builds {
-    fn new(folder: &Path) -> Result<Self> {
-        let files = ["one", "other"].map(|name| folder.join(name));
-        for file in &files {
-            fs::copy(binary(), file)?;
-        }
-        // Begins as every ELF file of 64 bits; e_machine says BPF. It is aligned.
-        let is_object = |head: &[u8]| head.starts_with(b"\x7fELF\x02\x01\x01") && head[18..20] == [247, 0];
-        let program = fs::read(binary())?;
-        let at = (0..program.len() - 64).step_by(8).find(|&at| is_object(&program[at..]));
-        Ok(Self { files, padding: at.context("no kernel object in the program")? as u64 + 15 })
-    }
-
-    /// A build that differs from every other: its kernel object is another one, so all programs have to be replaced.
-    fn build(&self, nth: usize) -> Result<PathBuf> {
-        let path = &self.files[nth % 2];
-        let mut file = fs::File::options().write(true).open(path)?;
-        file.seek(SeekFrom::Start(self.padding))?;
-        file.write_all(&[u8::try_from(nth % 255)? + 1])?;
-        Ok(path.clone())
-    }
-}
-
 fn programs(guard: &Guard<'_>) -> Result<BTreeSet<PathBuf>> {
     let pins = fs::read_dir(guard.pins().join(format!("v{ABI_VERSION}/programs")))?;
     Ok(pins.map(|pin| Ok(pin?.path())).collect::<Result<_>>()?)
@@ -61,8 +31,7 @@ fn programs(guard: &Guard<'_>) -> Result<BTreeSet<PathBuf>> {
 fn upgrades(layers: Layers) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
     let siege = Siege::lay()?;
-    let folder = leftovers::folder()?;
-    let builds = Builds::new(folder.path())?;
+    let builds = Builds::new()?;
     let mut guard = Guard::managed(&siege.world.guard, &policy(layers, ""))?;
     let assault = siege.assault()?;
     let rounds = rounds(2, 50);
