@@ -4,6 +4,7 @@
 //! → kernel → `observe` → status, JSON, metrics, events.
 
 pub mod account;
+mod backoff;
 pub mod class;
 pub mod cli;
 pub mod command;

@@ -73,7 +73,7 @@ pub struct Pass {
     pub changed: usize,
     /// The nftables layer is wanted and not in place.
     pub seatbelt_failed: bool,
-    /// Somebody undoes what is done; try again after this time.
+    /// There is more to do, or somebody undoes what is done; try again after this time.
     pub retry: Option<Duration>,
 }
 
@@ -178,6 +178,11 @@ impl Reconciler {
         self.seatbelt.port()
     }
 
+    /// There are pins to look after.
+    pub fn pins(&self) -> bool {
+        self.wall.is_some()
+    }
+
     /// Waits until there is reason to look for derived ports again. Cancel safe.
     pub async fn proxies_changed(&self) {
         self.proxies.changed().await;
@@ -215,6 +220,10 @@ impl Reconciler {
         pass.attached = outcome.attached;
         pass.failed = outcome.failed.len();
         pass.changed += outcome.changed;
+        if pass.failed == 0 && wall.retire_others()? {
+            info!("what another version of ollama-guard had attached is gone: this one has taken over");
+            pass.retry = Some(Duration::ZERO);
+        }
         Ok(())
     }
 }

@@ -1,19 +1,23 @@
 //! The daemon: takes the lock, enforces, says so, and then only reacts.
 
 mod notify;
+mod source;
 
+use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use notify::{Manager, words};
+use source::Source;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::config::ConfigError;
 use crate::control::Control;
+use crate::datapath::PinWatch;
 use crate::events::Events;
 use crate::exit::in_words;
 use crate::exporter::{Exporter, Settings};
@@ -36,7 +40,8 @@ pub async fn run(
     reload: &dyn Fn() -> Result<Policy, ConfigError>,
 ) -> anyhow::Result<()> {
     let _lock = InstanceLock::take(&policy.paths.run)?;
-    let mut link_events = LinkEvents::open().context("cannot listen for interface changes")?;
+    let links = LinkEvents::open().context("cannot listen for interface changes")?;
+    let mut links = Source::opened("interface changes", links);
     let mut signals = Signals::listen()?;
     let mut manager = Manager::new();
     let mut reconciler = Reconciler::new(policy)?;
@@ -49,15 +54,18 @@ pub async fn run(
     let reloaded = Reload { successful: true, last_success: SystemTime::now() };
     let exporter = Exporter::start(Settings::new(reconciler.policy(), config, reloaded), sockets);
     let events = Events::start(reconciler.policy().paths.clone(), reconciler.services().clone());
-    let mut monitor = RulesetMonitor::default();
-    let mut due = Instant::now() + FULL_PASS;
+    let mut rules = Source::new("changes of the nftables rules");
+    let mut pins = Source::new("removed pins");
+    let root = reconciler.policy().paths.bpf.clone();
+    let mut due = next(&pass);
     loop {
         let mut reloading = false;
         tokio::select! {
-            changed = link_events.changed() => changed?,
+            _ = links.news(LinkEvents::open, LinkEvents::changed) => {}
             () = sleep_until(due) => {}
             () = reconciler.proxies_changed() => {}
-            () = monitor.touched(reconciler.seatbelt_port()) => {}
+            () = touched(&mut rules, reconciler.seatbelt_port()) => {}
+            _ = pins.news(|| PinWatch::open(&root), PinWatch::removed), if reconciler.pins() => {}
             () = manager.hungry() => {
                 manager.alive();
                 continue;
@@ -85,11 +93,16 @@ pub async fn run(
         if reloading {
             notify::ready();
         }
-        due = Instant::now() + pass.retry.unwrap_or(FULL_PASS).min(FULL_PASS);
+        due = next(&pass);
     }
     notify::stopping();
     info!("stopped watching; the port STAYS closed (open it again: ollama-guard down)");
     Ok(())
+}
+
+/// When to look again, if nothing happens.
+fn next(pass: &Pass) -> Instant {
+    Instant::now() + pass.retry.unwrap_or(FULL_PASS).min(FULL_PASS)
 }
 
 /// Puts a changed configuration in force; a faulty one changes nothing.
@@ -125,32 +138,15 @@ fn announce(policy: &Policy, pass: &Pass) {
     }
 }
 
-/// Hears when another program touches the table. Opened once there is a table of ours.
-#[derive(Default)]
-struct RulesetMonitor(Option<Monitor>);
-
-impl RulesetMonitor {
-    /// Waits for a touch by somebody else. Without a seatbelt, or where listening fails, only the full pass looks.
-    async fn touched(&mut self, own: Option<u32>) {
-        if let (None, Some(own)) = (&self.0, own) {
-            match Monitor::open(TABLE, own) {
-                Ok(monitor) => self.0 = Some(monitor),
-                Err(error) => warn!("changes of the nftables rules are noticed only every 30 s: {error}"),
-            }
-        }
-        let Some(monitor) = &mut self.0 else { return std::future::pending().await };
-        match monitor.next().await {
-            Ok(Touched::By(Author { process, name })) => info!(
-                "nftables: the table inet {TABLE} was touched by {} (process {})",
-                name.as_deref().unwrap_or("somebody"),
-                process.map_or_else(|| "unknown".to_owned(), |id| id.to_string()),
-            ),
-            Ok(Touched::Unknown) => {}
-            Err(error) => {
-                warn!("nftables: {error}; listening anew");
-                self.0 = None;
-            }
-        }
+/// Hears when another program touches the table; never without a table of ours.
+async fn touched(rules: &mut Source<Monitor>, own: Option<u32>) {
+    let Some(own) = own else { return pending().await };
+    if let Some(Touched::By(Author { process, name })) = rules.news(|| Monitor::open(TABLE, own), Monitor::next).await {
+        info!(
+            "nftables: the table inet {TABLE} was touched by {} (process {})",
+            name.as_deref().unwrap_or("somebody"),
+            process.map_or_else(|| "unknown".to_owned(), |id| id.to_string()),
+        );
     }
 }
 

@@ -22,6 +22,11 @@ impl Wire {
         Self::new(ns, interface, false)
     }
 
+    /// Opens an interface of the calling thread's namespace.
+    pub fn here(interface: &str) -> io::Result<Self> {
+        Ok(Self { socket: socket(interface, false)?, described: false })
+    }
+
     /// The same with long frames (more than a page) laid out as a driver with small receive buffers would: the first 14
     /// bytes in front, everything else in page fragments.
     pub fn scattered(ns: &Netns, interface: &str) -> Result<Self> {
@@ -29,36 +34,45 @@ impl Wire {
     }
 
     fn new(ns: &Netns, interface: &str, described: bool) -> Result<Self> {
-        let open = || {
-            let index = nix::net::if_::if_nametoindex(interface)?;
-            let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-            bind(&socket, index)?;
-            if described {
-                describe(&socket)?;
-            }
-            Ok::<_, io::Error>(socket)
-        };
-        let socket = ns.enter(open)?.with_context(|| format!("opening a packet socket on {interface}"))?;
+        let open = ns.enter(|| socket(interface, described))?;
+        let socket = open.with_context(|| format!("opening a packet socket on {interface}"))?;
         Ok(Self { socket, described })
     }
 
     /// Sends a frame, again and again until there is room for it: what was sent has arrived.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
-        loop {
-            let sent = if self.described {
-                // struct virtio_net_hdr (include/uapi/linux/virtio_net.h): of the header, 14 bytes in the linear part.
-                let header = [0, 0, 14, 0, 0, 0, 0, 0, 0, 0];
-                self.socket.send(&[&header, frame].concat())
-            } else {
-                self.socket.send(frame)
-            };
-            match sent {
-                // The receiver's queue is full: the device says so.
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => std::thread::yield_now(),
-                sent => return sent.map(drop).with_context(|| format!("sending {} bytes", frame.len())),
-            }
+        while !self.offer(frame).with_context(|| format!("sending {} bytes", frame.len()))? {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Sends a frame; false if there is no room for it now.
+    pub fn offer(&self, frame: &[u8]) -> io::Result<bool> {
+        let sent = if self.described {
+            // struct virtio_net_hdr (include/uapi/linux/virtio_net.h): of the header, 14 bytes in the linear part.
+            let header = [0, 0, 14, 0, 0, 0, 0, 0, 0, 0];
+            self.socket.send(&[&header, frame].concat())
+        } else {
+            self.socket.send(frame)
+        };
+        match sent {
+            // The receiver's queue is full, or its end of the link is down: the device says so.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(false),
+            sent => sent.map(|_| true),
         }
     }
+}
+
+/// A packet socket on an interface of the calling thread's namespace.
+fn socket(interface: &str, described: bool) -> io::Result<Socket> {
+    let index = nix::net::if_::if_nametoindex(interface)?;
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+    bind(&socket, index)?;
+    if described {
+        describe(&socket)?;
+    }
+    Ok(socket)
 }
 
 fn bind(socket: &Socket, interface: u32) -> io::Result<()> {

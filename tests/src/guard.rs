@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::leftovers::{self, BPFFS};
+use crate::manager::Manager;
 use crate::netns::Netns;
 use crate::process::Process;
 use crate::wait;
@@ -36,8 +37,11 @@ pub struct Guard<'a> {
     ns: &'a Netns,
     folder: TempDir,
     pins: PathBuf,
+    /// What is run: [`binary`], or another build of it.
+    program: PathBuf,
     /// A program and its arguments that starts the guard in its own way.
     wrapper: Vec<String>,
+    manager: Option<Manager>,
     process: Option<Process>,
 }
 
@@ -54,9 +58,23 @@ impl<'a> Guard<'a> {
     pub fn prepare(ns: &'a Netns, policy: &str) -> Result<Self> {
         let folder = leftovers::folder()?;
         let pins = PathBuf::from(BPFFS).join(leftovers::unique_name("pins"));
-        let guard = Self { ns, folder, pins, wrapper: Vec::new(), process: None };
+        let guard = Self { ns, folder, pins, program: binary(), wrapper: Vec::new(), manager: None, process: None };
         guard.configure(policy)?;
         Ok(guard)
+    }
+
+    /// Starts it as a service manager would: told when it is ready, rather than asking again and again.
+    pub fn managed(ns: &'a Netns, policy: &str) -> Result<Self> {
+        let mut guard = Self::prepare(ns, policy)?;
+        guard.manager = Some(Manager::listen(&guard.folder.path().join("notify"))?);
+        guard.run()?;
+        guard.enforces()?;
+        Ok(guard)
+    }
+
+    /// Runs another build of the program from the next start on.
+    pub fn install(&mut self, program: PathBuf) {
+        self.program = program;
     }
 
     /// Starts the program, and every command of it, by another one that is given its command line.
@@ -66,8 +84,7 @@ impl<'a> Guard<'a> {
 
     /// A command line of the program: what to start, and its arguments.
     fn command_line(&self, arguments: &[&str]) -> Result<Vec<String>> {
-        let binary = binary();
-        let own = [utf8(&binary)?].into_iter().chain(arguments.iter().copied()).map(str::to_owned);
+        let own = [utf8(&self.program)?].into_iter().chain(arguments.iter().copied()).map(str::to_owned);
         Ok(self.wrapper.iter().cloned().chain(own).collect())
     }
 
@@ -93,12 +110,21 @@ impl<'a> Guard<'a> {
         let config = self.config();
         let line = self.command_line(&["run", "--config", utf8(&config)?])?;
         let line: Vec<&str> = line.iter().map(String::as_str).collect();
-        self.process = Some(self.ns.spawn(line[0], &line[1..])?);
+        let mut command = self.ns.command(line[0], &line[1..]);
+        if let Some(manager) = &mut self.manager {
+            manager.skip()?;
+            command.env("NOTIFY_SOCKET", manager.path());
+        }
+        self.process = Some(Process::spawn(&command, line[0])?);
         Ok(())
     }
 
-    /// Waits until `status --quiet` says that enforcement is complete; a failure shows the log.
+    /// Waits until the service manager is told so or, without one, `status --quiet` says that enforcement is complete; a
+    /// failure shows the log.
     pub fn enforces(&mut self) -> Result<()> {
+        if self.manager.is_some() {
+            return self.told("READY=1");
+        }
         let mut ended = false;
         let waited = wait::until("ollama-guard status to say that it enforces", START, || {
             ended = !self.process.as_mut().is_some_and(Process::is_running);
@@ -151,6 +177,20 @@ impl<'a> Guard<'a> {
     pub fn reload(&mut self, policy: &str) -> Result<()> {
         self.configure(policy)?;
         self.process()?.signal(Signal::SIGHUP)
+    }
+
+    /// Reloads, and waits until the service manager is told that the new policy is in force.
+    pub fn reload_managed(&mut self, policy: &str) -> Result<()> {
+        self.reload(policy)?;
+        self.told("RELOADING=1")?;
+        self.told("READY=1")
+    }
+
+    /// Waits until the service manager is told something that begins so.
+    fn told(&mut self, what: &str) -> Result<()> {
+        let manager = self.manager.as_mut().context("nobody manages this guard")?;
+        let heard = manager.hears(what).map(drop);
+        heard.with_context(|| self.log())
     }
 
     /// Runs a command of the program with this guard's configuration, to its end.

@@ -4,15 +4,19 @@
 //! answers without a guard, then starts a [`guard::Guard`] and sees that it does not. Nothing is shared between tests,
 //! so they run in parallel; everything is removed on drop, and what a crashed run left is removed by the next one.
 
+pub mod builds;
 pub mod claims;
 pub mod docker;
+pub mod flood;
 pub mod frames;
+pub mod friend;
 pub mod fuzz;
 pub mod guard;
 pub mod hammer;
 pub mod layers;
 pub mod leftovers;
 pub mod listener;
+pub mod manager;
 pub mod netns;
 pub mod packet;
 pub mod ping;
@@ -23,6 +27,7 @@ pub mod real;
 pub mod requires;
 pub mod rules;
 pub mod scrape;
+pub mod siege;
 pub mod stand;
 pub mod topology;
 pub mod wait;

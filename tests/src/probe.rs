@@ -43,13 +43,13 @@ pub fn tcp(from: &Netns, address: impl Into<IpAddr>, port: u16) -> Result<Outcom
 /// Asks by HTTP from a namespace. [`Outcome::Open`] holds the whole answer, head and body.
 pub fn http(from: &Netns, address: impl Into<IpAddr>, port: u16) -> Result<Outcome> {
     let target = SocketAddr::new(address.into(), port);
-    from.enter(|| get(target).map_or_else(|error| failed(&error), Outcome::Open))
+    from.enter(|| get(target, PATIENCE).map_or_else(|error| failed(&error), Outcome::Open))
 }
 
 /// Sends a datagram from a namespace and waits for one back.
 pub fn udp(from: &Netns, address: impl Into<IpAddr>, port: u16) -> Result<Outcome> {
     let target = SocketAddr::new(address.into(), port);
-    from.enter(|| echo(target).map_or_else(|error| failed(&error), Outcome::Open))
+    from.enter(|| echo(target, PATIENCE).map_or_else(|error| failed(&error), Outcome::Open))
 }
 
 /// Opens a TCP connection in a namespace, for a test that keeps it.
@@ -58,20 +58,22 @@ pub fn connect(from: &Netns, address: impl Into<IpAddr>, port: u16) -> Result<Tc
     Ok(from.enter(|| TcpStream::connect_timeout(&target, PATIENCE))??)
 }
 
-fn get(target: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&target, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+/// Asks by HTTP from the calling thread's namespace; the whole answer.
+pub fn get(target: SocketAddr, patience: Duration) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&target, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     write!(stream, "GET / HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
 }
 
-fn echo(target: SocketAddr) -> std::io::Result<String> {
+/// Sends one datagram from the calling thread's namespace; the one that comes back.
+pub fn echo(target: SocketAddr, patience: Duration) -> std::io::Result<String> {
     let any: IpAddr = if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(target)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(patience))?;
     socket.send(b"hello")?;
     let mut answer = [0; 64];
     let length = loop {

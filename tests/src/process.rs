@@ -1,6 +1,6 @@
 //! A long-lived process of a test: logged to a file, and gone when the test is.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -51,6 +51,23 @@ impl Process {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its resident memory in MiB.
+    pub fn resident(&self) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+    }
+
+    /// Processor time of all its threads, to the nanosecond: by the scheduler's account.
+    pub fn busy(&self) -> Result<Duration> {
+        let mut sum = Duration::ZERO;
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            let account = fs::read_to_string(task?.path().join("schedstat"))?;
+            sum += Duration::from_nanos(account.split(' ').next().context("no schedstat")?.parse()?);
+        }
+        Ok(sum)
     }
 
     /// What it printed up to now, both streams.

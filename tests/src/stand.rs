@@ -149,7 +149,7 @@ impl Stand {
     }
 
     fn attach(&mut self, rules: &KernelRules, hook: Hook, layer3: bool) -> Result<Enforced> {
-        let attachments = self.wall.attachments()?;
+        let attachments = self.wall.standing()?.attachments;
         let current = attachments.iter().find(|attachment| attachment.interface == self.interface);
         let target = Target {
             interface: self.interface,

@@ -65,6 +65,11 @@ impl Witness {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Everything seen since this was last asked.
+    pub fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Who tried to open a connection (or sent a datagram), once per packet.
     pub fn sources(&self) -> Vec<IpAddr> {
         let opens = |packet: &Seen| packet.flags == 0 || packet.flags & SYN != 0;

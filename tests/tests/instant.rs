@@ -2,14 +2,10 @@
 //! packets to the port are there already.
 
 use std::env;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use nix::net::if_::if_nametoindex;
-use tests::frames::Wire;
+use tests::flood::Flood;
 use tests::guard::Guard;
 use tests::layers::Layers;
 use tests::listener::Listener;
@@ -23,57 +19,19 @@ const PORT: u16 = 11434;
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// How many links to create.
 const LINKS: &str = "OLLAMA_GUARD_LINKS";
-/// Frames to have been sent before a link may go.
-const ENOUGH: u64 = 40;
 
 /// Sends SYNs to the guarded host, v4 and v6, by whatever link is called `p0`, from its first moment on.
 struct Neighbour {
-    ns: Arc<Netns>,
-    sent: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    flood: Flood,
+    ns: Netns,
 }
 
 impl Neighbour {
     fn start(internet: &Side) -> Result<Self> {
         let v4 = Packet { to: MAC, ..Packet::v4(PORT) }.with_v4(|header| header.destination = internet.guard.v4);
         let v6 = Packet { to: MAC, ..Packet::v6(PORT) }.with_v6(|header| header.destination = internet.guard.v6);
-        let frames = [v4.bytes(), v6.bytes()];
-        let (ns, sent, stop) = (Arc::new(Netns::new("neighbour")?), Arc::<AtomicU64>::default(), Arc::default());
-        let (here, counted, stopped) = (Arc::clone(&ns), Arc::clone(&sent), Arc::<AtomicBool>::clone(&stop));
-        let thread = ns.enter(move || thread::spawn(move || hammer(&here, &frames, &counted, &stopped)))?;
-        Ok(Self { ns, sent, stop, thread: Some(thread) })
-    }
-
-    /// Until it has sent a good deal by the link that is there now.
-    fn sends(&self) -> Result<()> {
-        let before = self.sent.load(Ordering::Relaxed);
-        wait::until("the neighbour to send", Duration::from_secs(20), || {
-            self.sent.load(Ordering::Relaxed) >= before + ENOUGH
-        })
-    }
-}
-
-impl Drop for Neighbour {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn hammer(ns: &Netns, frames: &[Vec<u8>], sent: &AtomicU64, stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        // This thread is in the namespace.
-        if if_nametoindex("p0").is_err() {
-            thread::yield_now();
-            continue;
-        }
-        let Ok(wire) = Wire::open(ns, "p0") else { continue };
-        while !stop.load(Ordering::Relaxed) && frames.iter().all(|frame| wire.send(frame).is_ok()) {
-            sent.fetch_add(1, Ordering::Relaxed);
-        }
+        let ns = Netns::new("neighbour")?;
+        Ok(Self { flood: Flood::start(&ns, "p0", vec![v4.bytes(), v6.bytes()], Duration::ZERO)?, ns })
     }
 }
 
@@ -109,12 +67,12 @@ fn none_arrives(layers: Layers) -> Result<()> {
     listener.witness.clear();
     let mut busiest = 0;
     for nth in 0..links() {
-        let before = neighbour.sent.load(Ordering::Relaxed);
+        let before = neighbour.flood.sent();
         match nth % 4 {
             0 | 1 => add(&world, &neighbour, &format!("new{nth}"), "")?,
             2 => {
                 add(&world, &neighbour, &format!("tmp{nth}"), "")?;
-                neighbour.sends()?;
+                neighbour.flood.flows()?;
                 world.guard.ip(&format!("link set tmp{nth} name new{nth}"))?;
             }
             _ => {
@@ -124,18 +82,14 @@ fn none_arrives(layers: Layers) -> Result<()> {
                 add(&world, &neighbour, &format!("new{nth}"), &format!("index {index}"))?;
             }
         }
-        neighbour.sends()?;
+        neighbour.flood.flows()?;
         world.guard.ip(&format!("link delete new{nth}"))?;
-        busiest = busiest.max(neighbour.sent.load(Ordering::Relaxed) - before);
+        busiest = busiest.max(neighbour.flood.sent() - before);
         let seen = listener.witness.seen();
         ensure!(seen.is_empty(), "{} packets arrived by link {nth}: {:?}", seen.len(), seen[0]);
     }
     ensure!(listener.accepted().is_empty(), "{:?}", listener.accepted());
-    println!(
-        "{} pairs sent by {} links, at most {busiest} by one; none arrived",
-        neighbour.sent.load(Ordering::Relaxed),
-        links()
-    );
+    println!("{} pairs sent by {} links, at most {busiest} by one; none arrived", neighbour.flood.sent(), links());
     drop(guard);
     Ok(())
 }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
+use tests::builds::Builds;
 use tests::guard::Guard;
 use tests::probe::{self, Outcome};
 use tests::real::{MODEL, Node, PORT, RealWorld};
@@ -107,7 +108,7 @@ fn a_tailnet_that_appears_after_the_guard_is_served() -> Result<()> {
 }
 
 #[test]
-fn a_stream_over_the_tailnet_survives_the_guards_start_reload_death_and_return() -> Result<()> {
+fn a_stream_over_the_tailnet_survives_whatever_happens_to_the_guard() -> Result<()> {
     require!(real::requirements(), requires::guard(), requires::bpffs(), requires::tool("nmap"));
     let real = RealWorld::new()?;
     let host = real.join()?;
@@ -123,6 +124,24 @@ fn a_stream_over_the_tailnet_survives_the_guards_start_reload_death_and_return()
     guard.status_when("enforce mode", |status| status["mode"] == "enforce")?;
     stream.flows()?;
     guard.kill()?;
+    stream.flows()?;
+    is_silent_to_strangers(&real)?;
+    guard.restart()?;
+    stream.flows()?;
+
+    // Another build takes over. Its restart stops the old one first.
+    let builds = Builds::new()?;
+    guard.install(builds.build(0)?);
+    guard.restart()?;
+    stream.flows()?;
+    is_silent_to_strangers(&real)?;
+
+    // With the guard's rules go Tailscale's own.
+    real.world.guard.nft("flush ruleset")?;
+    stream.flows()?;
+    guard.kill()?;
+    real.world.guard.nft("flush ruleset")?;
+    stream.flows()?;
     is_silent_to_strangers(&real)?;
     guard.restart()?;
     is_silent_to_strangers(&real)?;

@@ -89,6 +89,7 @@ pub(crate) const TEST: &[Need] = &[
     program("curl",         "a real HTTP client",                             "curl",            "curl",            "curl"),
     program("nmap",         "scans as an attacker does",                      "nmap",            "nmap",            "nmap"),
     program("hping3",       "sends odd and forged packets",                   "hping3",          "hping3",          "hping"),
+    program("strace",       "lets a system call of the guard's fail",         "strace",          "strace",          "strace"),
     program("tcpdump",      "sees what really arrives",                       "tcpdump",         "tcpdump",         "tcpdump"),
     program("dockerd",      "publishes ports as people's Docker does",        "docker.io",       "moby-engine",     "docker"),
     program("pasta",        "a rootless container's way out: it listens",     "passt",           "passt",           "passt"),

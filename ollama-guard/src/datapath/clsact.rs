@@ -86,7 +86,8 @@ fn remove_idle_qdisc(interface: u32) -> Result<(), DatapathError> {
     Ok(tc::delete_qdisc(interface)?)
 }
 
-fn make(mark: &Path) -> Result<(), DatapathError> {
+/// Makes a mark, if it is not there.
+pub(super) fn make(mark: &Path) -> Result<(), DatapathError> {
     match DirBuilder::new().mode(0o700).create(mark) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(pin_error("create", mark, error)),
         _ => Ok(()),

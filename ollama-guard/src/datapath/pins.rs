@@ -40,17 +40,27 @@ impl PinDirectory {
         Self { root: root.to_owned(), version: root.join(format!("v{ABI_VERSION}")) }
     }
 
+    /// The directory of another version, by its name.
+    pub(super) fn other(&self, name: impl AsRef<Path>) -> Self {
+        Self { root: self.root.clone(), version: self.root.join(name) }
+    }
+
+    /// Removes this version's directory. Links detach with their pins, filters do not.
+    pub(super) fn remove(&self) -> Result<(), DatapathError> {
+        fs::remove_dir_all(&self.version).map_err(|error| pin_error("remove", &self.version, error))
+    }
+
     /// Makes what is missing of it.
     pub fn create(&self) -> Result<(), DatapathError> {
         check_file_system(&self.root)?;
-        for directory in [&self.root, &self.version, &self.maps(), &self.programs(), &self.links(), &self.filters()] {
-            match DirBuilder::new().mode(0o700).create(directory) {
+        for directory in self.directories() {
+            match DirBuilder::new().mode(0o700).create(&directory) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(directory)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(&directory)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Err(DatapathError::NoBpfFileSystem { path: self.root.clone() });
                 }
-                Err(error) => return Err(pin_error("create", directory, error)),
+                Err(error) => return Err(pin_error("create", &directory, error)),
             }
         }
         Ok(())
@@ -80,6 +90,12 @@ impl PinDirectory {
             }
         }
         Ok(versions)
+    }
+
+    /// It and what is in it, outermost first.
+    pub(super) fn directories(&self) -> [PathBuf; 6] {
+        let (root, version) = (self.root.clone(), self.version.clone());
+        [root, version, self.maps(), self.programs(), self.links(), self.filters()]
     }
 
     /// The directory of shared maps.
@@ -163,7 +179,7 @@ impl PinDirectory {
             Ok(_) => check_owner(&self.root)?,
         }
         for version in entries(&self.root)? {
-            let pins = Self { root: self.root.clone(), version: self.root.join(version) };
+            let pins = self.other(version);
             for interface in pins.filtered_interfaces()? {
                 clsact::detach(&pins, interface)?;
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::LazyLock;
 
 use aya::maps::Map as AyaMap;
 use aya::programs::{Program, ProgramError};
@@ -19,6 +20,13 @@ use crate::plan::rules::KernelRules;
 
 /// The kernel object, compiled by `build.rs`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ollama-guard.bpf.o"));
+
+/// Tells builds of it apart. It is long, and asked for on every interface in every pass.
+static BUILD: LazyLock<u64> = LazyLock::new(|| {
+    let mut hasher = DefaultHasher::new();
+    OBJECT.hash(&mut hasher);
+    hasher.finish()
+});
 
 /// Which of the kernel programs an interface needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +66,7 @@ impl ProgramKey {
     /// The key of these rules at this family of hooks, for this build of the kernel object.
     pub fn new(rules: &KernelRules, family: Family) -> Self {
         let mut hasher = DefaultHasher::new();
-        OBJECT.hash(&mut hasher);
+        BUILD.hash(&mut hasher);
         rules.hash(&mut hasher);
         Self(format!("{}-{}-{:016x}", rules.class, family.as_str(), hasher.finish()))
     }

@@ -1,10 +1,12 @@
 //! The maps that every program instance shares and that outlive this process.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
 use ollama_guard_common::abi::{Gate, STATE_SIZE, SourceCounters, SourceKey};
 
 use super::interfaces::Interfaces;
 use super::map::Map;
-use super::{DatapathError, PinDirectory};
+use super::{DatapathError, PinDirectory, sys};
 
 /// Names of the shared maps, as in the kernel object.
 pub(super) const NAMES: [&str; 7] =
@@ -26,6 +28,8 @@ pub(super) struct SharedMaps {
     pub(super) gate: Map<u32, Gate>,
     /// Word for `status`.
     pub(super) state: Map<u32, [u8; STATE_SIZE]>,
+    /// Every one of [`NAMES`], to pin it again.
+    all: Vec<(&'static str, OwnedFd)>,
 }
 
 impl SharedMaps {
@@ -43,12 +47,22 @@ impl SharedMaps {
         {
             Map::open(&pins.map(name)).map_err(DatapathError::map("open", name))
         }
+        let any = |name| {
+            let opened = sys::open_pin(&pins.map(name)).map_err(DatapathError::map("open", name));
+            opened.map(|fd| (name, fd))
+        };
         Ok(Self {
             interfaces: Interfaces::new(one(pins, "interfaces")?, one(pins, "interfaces_unseated")?),
             strangers: one(pins, "strangers")?,
             clients: one(pins, "clients")?,
             gate: one(pins, "gate")?,
             state: one(pins, "state")?,
+            all: NAMES.into_iter().map(any).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Every one of them by its name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
+        self.all.iter().map(|(name, fd)| (*name, fd.as_fd()))
     }
 }

@@ -28,6 +28,15 @@ pub struct Attachment {
     pub behind: Vec<String>,
 }
 
+/// What stands, by one reading of the pins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What is attached where.
+    pub attachments: Vec<Attachment>,
+    /// Ids of our programs, attached or not.
+    pub programs: BTreeSet<u32>,
+}
+
 /// Where a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
@@ -45,7 +54,7 @@ pub struct Wall {
     pub(super) pins: PinDirectory,
     tracked: u32,
     pub(super) instances: BTreeMap<ProgramKey, Instance>,
-    maps: Option<SharedMaps>,
+    pub(super) maps: Option<SharedMaps>,
     /// Sources removed by this process.
     forgotten: u64,
 }
@@ -90,8 +99,8 @@ impl Wall {
         self.maps.as_ref().map_or_else(|| Ok(Reading::default()), Reading::take)
     }
 
-    /// Reads back what is attached where. A link whose interface is gone has the index 0 and is left out.
-    pub fn attachments(&self) -> Result<Vec<Attachment>, DatapathError> {
+    /// Reads back what stands. A link whose interface is gone has the index 0 and is left out.
+    pub fn standing(&self) -> Result<Standing, DatapathError> {
         let names = self.program_names()?;
         let mut attachments = Vec::new();
         for interface in self.pins.linked_interfaces()? {
@@ -119,17 +128,12 @@ impl Wall {
                 });
             }
         }
-        Ok(attachments)
+        Ok(Standing { attachments, programs: names.into_keys().collect() })
     }
 
     fn program_names(&self) -> Result<BTreeMap<u32, String>, DatapathError> {
         let pins = entries(&self.pins.programs())?.into_iter().filter_map(|name| name.into_string().ok());
         Ok(pins.filter_map(|name| Some((Instance::open(&self.pins, &name)?.id, name))).collect())
-    }
-
-    /// Ids of our own programs.
-    pub fn program_ids(&self) -> Result<BTreeSet<u32>, DatapathError> {
-        Ok(self.program_names()?.into_keys().collect())
     }
 
     pub(super) fn ensure_loaded(
@@ -157,7 +161,8 @@ impl Wall {
         maps.interfaces.ensure(interface).map_err(DatapathError::map("write", "interfaces"))
     }
 
-    /// Zeroes the counters of indices that pass from one service to another. No program counts there meanwhile.
+    /// Zeroes the counters of indices that pass from one service to another. No program counts there meanwhile; but an
+    /// interface's counters are written as a whole, so that a packet to another service in that instant may go uncounted.
     pub fn clear_services(&self, indices: &[ServiceIndex]) -> Result<(), DatapathError> {
         let Some(maps) = self.maps.as_ref().filter(|_| !indices.is_empty()) else { return Ok(()) };
         let cleared = |counters: &mut InterfaceCounters| {
@@ -198,12 +203,7 @@ impl Wall {
 
     /// Detaches an interface's link, if it has one.
     pub(super) fn drop_link(&self, interface: u32) -> Result<(), DatapathError> {
-        let path = self.pins.link(interface);
-        if let Ok(link) = sys::open_pin(&path) {
-            // Fails if the interface is gone, and the link with it.
-            let _ = sys::detach_link(link.as_fd());
-        }
-        unpin(&path)
+        drop_link(&self.pins, interface)
     }
 
     /// Removes an interface's filter, if it has one.
@@ -228,4 +228,14 @@ impl Wall {
         }
         Ok(())
     }
+}
+
+/// Detaches the link that is pinned for an interface, at once: without its pin it would be a moment later.
+pub(super) fn drop_link(pins: &PinDirectory, interface: u32) -> Result<(), DatapathError> {
+    let path = pins.link(interface);
+    if let Ok(link) = sys::open_pin(&path) {
+        // Fails if the interface is gone, and the link with it.
+        let _ = sys::detach_link(link.as_fd());
+    }
+    unpin(&path)
 }

@@ -36,7 +36,7 @@ pub fn collect(paths: &Paths, config: &Path) -> anyhow::Result<Snapshot> {
         state: &state,
         links: &links,
         placements: &placements,
-        attachments: &wall.attachments()?,
+        attachments: &wall.standing()?.attachments,
         reading: &reading,
     };
     snapshot.interfaces = interfaces::collect(&seen);
@@ -86,8 +86,6 @@ fn other_version(paths: &Paths, name: &str) -> Problem {
         severity: Severity::Warning,
         subject: "pins".to_owned(),
         problem: format!("{} holds pins of another version of ollama-guard ({name})", paths.bpf.display()),
-        next_step: "restart the daemon of this version, then `ollama-guard down` removes what no version uses; \
-                    or use the version that made them"
-            .to_owned(),
+        next_step: "restart the daemon: it removes them once it enforces everywhere itself".to_owned(),
     }
 }

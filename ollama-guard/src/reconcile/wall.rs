@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::{Host, wants_program};
 use crate::class::Class;
-use crate::datapath::{Attachment, DatapathError, ProgramKey, Target, Wall};
+use crate::datapath::{Attachment, DatapathError, ProgramKey, Standing, Target, Wall};
 use crate::derived::DerivedPort;
 use crate::links::{Hardware, Link, XdpMode};
 use crate::plan::class::Placement;
@@ -78,13 +78,13 @@ pub(super) fn reconcile(
     let Host { links, placements, .. } = host;
     lowered.refresh(host.guarded().map(|port| guarded(port, services)).collect());
     let mut outcome = Outcome::default();
+    wall.pin_again()?;
     refusals.retain(|index, _| links.get(*index).is_some());
     let wanted = wants_program(placements);
     let stale: BTreeSet<u32> = wall.pinned_interfaces()?.difference(&wanted).copied().collect();
     wall.release(&stale)?;
     outcome.changed += stale.len();
-    let attachments = wall.attachments()?;
-    let ours = wall.program_ids()?;
+    let Standing { attachments, programs: ours } = wall.standing()?;
     for link in links.iter() {
         let Some(Placement::Attach(class, notes)) = placements.get(link.index) else { continue };
         let rules = lowered.of(policy, services, *class, &link.name);

@@ -1,19 +1,17 @@
 //! Keeps the kernel's table to the ruleset.
 
-mod backoff;
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use nftnl::nftnl_sys::libc;
 
-use self::backoff::Backoff;
 use super::batch::{Plan, TABLE_STEP};
 use super::error::SeatbeltError;
 use super::readback::{self, Count, Held, Known};
 use super::ruleset::{Hook, Ruleset};
 use super::status::{self, SeatbeltStatus};
 use super::transport::Transport;
+use crate::backoff::Backoff;
 
 /// `NFT_TABLE_F_OWNER` (5.12): nobody else edits or flushes the table while this socket lives.
 const OWNER: u32 = 0x2;

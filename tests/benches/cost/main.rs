@@ -4,6 +4,7 @@
 //! contenders that took turns.
 
 mod arena;
+mod attach;
 mod bpf;
 mod flood;
 mod frames;
@@ -12,6 +13,7 @@ mod metrics;
 mod one;
 mod reload;
 mod table;
+mod up;
 
 use std::path::Path;
 
@@ -21,10 +23,11 @@ use tests::{require, requires};
 type Rows = fn() -> Result<Vec<table::Row>>;
 
 /// What may be asked for by name, the heading, and what measures it.
-const TABLES: [(&str, &str, Rows); 4] = [
+const TABLES: [(&str, &str, Rows); 5] = [
     ("one", "one packet", one::rows),
     ("flood", "a flood over a veth, one processor", flood::rows),
     ("reload", "reload with an allow-list of 100 000 networks", reload::rows),
+    ("attach", "a gap, and how long", attach::rows),
     ("metrics", "reading the counters", metrics::rows),
 ];
 

@@ -1,6 +1,5 @@
 //! What it costs to read as many senders as the kernel remembers, and to read nothing.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -30,9 +29,8 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let world = World::new()?;
     let internet = world.internet()?;
     let mut guard = Guard::start(&world.guard, "")?;
-    let pid = guard.process()?.pid();
     wait::until("metrics", Duration::from_secs(5), || Scrape::get(&world.guard, METRICS).is_ok())?;
-    let fresh = resident(pid)?;
+    let fresh = guard.process()?.resident()?;
 
     let wire = Wire::open(&internet.ns, "eth0")?;
     let packet = Packet { to: world.guard.mac("inet0")?, ..Packet::v4(11434) };
@@ -62,10 +60,10 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
         }
     }
     let [scrape, status, sources] = times.map(Spread::of);
-    let full = resident(pid)?;
-    let before = busy(pid)?;
+    let full = guard.process()?.resident()?;
+    let before = guard.process()?.busy()?;
     sleep(IDLE);
-    let idle = (busy(pid)? - before) / IDLE.as_secs_f64() * 100.0;
+    let idle = (guard.process()?.busy()? - before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
     Ok(vec![
         Row::figure("65,536 senders: /metrics", scrape, "ms", Goal::AtMost(60.0)),
         Row::figure("65,536 senders: status", status, "ms", Goal::AtMost(60.0)),
@@ -81,21 +79,4 @@ fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     work()?;
     Ok(start.elapsed().as_secs_f64() * 1e3)
-}
-
-/// Resident memory in MiB.
-fn resident(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
-}
-
-/// Processor time in seconds, to the nanosecond: of every thread, by the scheduler's account.
-fn busy(pid: u32) -> Result<f64> {
-    let mut sum = 0.0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let account = fs::read_to_string(task?.path().join("schedstat"))?;
-        sum += account.split(' ').next().context("no schedstat")?.parse::<f64>()? / 1e9;
-    }
-    Ok(sum)
 }

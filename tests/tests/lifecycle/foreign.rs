@@ -2,17 +2,20 @@
 //! another port and directories of its own: to the first it is a stranger's.
 
 use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
+use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::claims::{answers, attempts, silent};
 use tests::guard::Guard;
 use tests::layers::Layers;
 use tests::listener::Listener;
 use tests::topology::World;
-use tests::{for_each_arrangement, require, requires};
+use tests::{for_each_arrangement, require, requires, wait};
 
-use super::{PORT, links};
+use super::{PORT, links, pins};
 
 const THEIRS: u16 = 9999;
 
@@ -56,9 +59,12 @@ fn the_usual_way_to_detach_xdp_fails_on_ours() -> Result<()> {
     silent(&listener, PORT, &attempts([&internet]))
 }
 
-for_each_arrangement!(a_pin_that_somebody_removed_is_told_and_repaired);
+for_each_arrangement!(pins_that_somebody_removed_are_told_and_put_back_at_once);
 
-fn a_pin_that_somebody_removed_is_told_and_repaired(layers: Layers) -> Result<()> {
+/// Far less than the 30 s after which the daemon looks in any case.
+const AT_ONCE: Duration = Duration::from_secs(15);
+
+fn pins_that_somebody_removed_are_told_and_put_back_at_once(layers: Layers) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
     if !layers.counts() {
         return Ok(()); // No pins to remove.
@@ -66,7 +72,14 @@ fn a_pin_that_somebody_removed_is_told_and_repaired(layers: Layers) -> Result<()
     let world = World::new()?;
     let internet = world.internet()?;
     let listener = Listener::http(&world.guard, PORT)?;
-    let guard = Guard::start(&world.guard, &layers.policy(""))?;
+    let mut guard = Guard::start(&world.guard, &layers.policy(""))?;
+    silent(&listener, PORT, &attempts([&internet]))?;
+    let dropped = |guard: &Guard<'_>| anyhow::Ok(guard.interface("inet0")?["dropped_packets"].as_u64());
+    let (all, counted) = (pins(guard.pins()), dropped(&guard)?);
+    assert!(counted > Some(0));
+
+    // The daemon stands still meanwhile, or nobody would see it.
+    guard.process()?.signal(Signal::SIGSTOP)?;
     for pin in links(guard.pins()) {
         fs::remove_file(pin)?;
     }
@@ -77,8 +90,19 @@ fn a_pin_that_somebody_removed_is_told_and_repaired(layers: Layers) -> Result<()
     } else {
         answers(PORT, &attempts([&internet]))?;
     }
-    // Anything that happens wakes the daemon; else it looks for itself before long.
-    world.guard.ip("link add wake type veth peer name waker")?;
-    guard.attached_as("inet0", "guarded")?;
-    silent(&listener, PORT, &attempts([&internet]))
+    guard.process()?.signal(Signal::SIGCONT)?;
+
+    // One by one, then a part of the directory, then everything.
+    for removed in all.keys().map(PathBuf::as_path).chain([all.keys().next().unwrap().parent().unwrap(), guard.pins()])
+    {
+        wait::until("everything to be pinned", AT_ONCE, || pins(guard.pins()).keys().eq(all.keys()))?;
+        if removed.is_dir() { fs::remove_dir_all(removed)? } else { fs::remove_file(removed)? }
+    }
+    wait::until("everything to be pinned again", AT_ONCE, || pins(guard.pins()).keys().eq(all.keys()))?;
+    wait::until("full enforcement", AT_ONCE, || {
+        guard.command(&["status", "--quiet"]).is_ok_and(|quiet| quiet.status.success())
+    })?;
+    silent(&listener, PORT, &attempts([&internet]))?;
+    assert!(dropped(&guard)? > counted, "the counters go on");
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod foreign;
 mod interfaces;
 mod reload;
 mod seats;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::fs;

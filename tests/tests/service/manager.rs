@@ -1,50 +1,24 @@
 //! What a service manager is told over its socket (`sd_notify(3)`).
 
-use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use tests::guard::{Guard, binary};
 use tests::layers::Layers;
+use tests::manager::Manager;
 use tests::process::Process;
 use tests::topology::World;
 use tests::{require, requires};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the daemon says, in the order it says it.
-struct Manager {
-    socket: UnixDatagram,
-    heard: Vec<String>,
-}
-
-impl Manager {
-    /// Waits until the daemon says something that begins so. What came before is in `heard`.
-    fn hears(&mut self, what: &str) -> Result<String> {
-        let start = Instant::now();
-        let mut buffer = [0; 4096];
-        loop {
-            let left = PATIENCE.checked_sub(start.elapsed()).filter(|left| !left.is_zero());
-            self.socket.set_read_timeout(Some(left.with_context(|| format!("no {what} in {:#?}", self.heard))?))?;
-            let length = self.socket.recv(&mut buffer).with_context(|| format!("no {what} in {:#?}", self.heard))?;
-            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            let found = message.lines().find(|line| line.starts_with(what)).map(str::to_owned);
-            self.heard.push(message);
-            if let Some(line) = found {
-                return Ok(line);
-            }
-        }
-    }
-}
-
 fn start(world: &World, guard: &Guard<'_>, watchdog: &str) -> Result<(Manager, Process)> {
-    let socket = guard.config().with_file_name("notify");
-    let manager = Manager { socket: UnixDatagram::bind(&socket)?, heard: Vec::new() };
+    let manager = Manager::listen(&guard.config().with_file_name("notify"))?;
     let config = guard.config();
     let (program, config) = (binary(), config.display().to_string());
     let mut command = world.guard.command(program.to_str().context("a path")?, &["run", "--config", &config]);
-    command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", watchdog);
+    command.env("NOTIFY_SOCKET", manager.path()).env("WATCHDOG_USEC", watchdog);
     Ok((manager, Process::spawn(&command, "ollama-guard")?))
 }
 
@@ -90,10 +64,7 @@ fn the_watchdog_is_fed_while_nothing_happens() -> Result<()> {
     }
     assert!(start.elapsed() > Duration::from_secs(1), "fed without end: {:?}", manager.heard);
     daemon.signal(Signal::SIGSTOP)?;
-    manager.socket.set_nonblocking(true)?;
-    while manager.socket.recv(&mut [0; 4096]).is_ok() {}
-    manager.socket.set_nonblocking(false)?;
-    manager.socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-    assert!(manager.socket.recv(&mut [0; 4096]).is_err(), "fed by something else than the loop");
+    manager.skip()?;
+    assert!(manager.hears_nothing(Duration::from_secs(2))?, "fed by something else than the loop");
     daemon.signal(Signal::SIGCONT)
 }

@@ -1,31 +1,33 @@
-//! When another program undoes every repair: repair at once a few times, then ever less often, never give up.
+//! When something does not last, as a repair that another program undoes: again at once a few times, then ever less
+//! often, never give up.
 
 use std::time::{Duration, Instant};
 
-/// Repairs made at once before the first pause.
+/// Tries made at once before the first pause.
 const FREE: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// After this long without a repair the fight is over.
+/// After this long without a try it has lasted.
 const PEACE: Duration = Duration::from_mins(1);
 
+/// How often it was tried, and when last.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     recent: u32,
     last: Option<Instant>,
 }
 
 impl Backoff {
-    /// How long the next repair has to wait; `None`: not at all.
-    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
+    /// How long the next try has to wait; `None`: not at all.
+    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         let since = now.saturating_duration_since(self.last?);
         let step = self.recent.checked_sub(FREE)?;
         let pause = FIRST_PAUSE.saturating_mul(1 << step.min(16)).min(LONGEST_PAUSE);
         pause.checked_sub(since).filter(|left| !left.is_zero())
     }
 
-    /// A repair was made.
-    pub(super) fn record(&mut self, now: Instant) {
+    /// A try was made.
+    pub(crate) fn record(&mut self, now: Instant) {
         let peace = self.last.is_none_or(|last| now.saturating_duration_since(last) > PEACE);
         self.recent = if peace { 1 } else { self.recent.saturating_add(1) };
         self.last = Some(now);
@@ -37,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_repairs_are_free_then_they_are_rare_then_it_is_forgotten() {
+    fn a_few_tries_are_free_then_they_are_rare_then_it_is_forgotten() {
         let mut backoff = Backoff::default();
         let start = Instant::now();
         for _ in 0..FREE {

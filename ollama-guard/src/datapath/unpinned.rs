@@ -1,0 +1,78 @@
+//! Pins that somebody removes: noticed at once, and put back.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+use rustix::io::{Errno, read};
+use tokio::io::unix::AsyncFd;
+
+use super::pins::pin_error;
+use super::{DatapathError, PinDirectory, Wall, sys};
+
+/// Wakes up when a pin goes, whoever removed it. It says *that*, not *what*.
+#[derive(Debug)]
+pub struct PinWatch {
+    pins: PinDirectory,
+    inotify: AsyncFd<OwnedFd>,
+}
+
+impl PinWatch {
+    /// Begins to watch. Needs a tokio runtime.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped with the `AsyncFd`.
+        let inotify = unsafe { AsyncFd::register(inotify) }.map_err(io::Error::from)?;
+        Ok(Self { pins: PinDirectory::at(root), inotify })
+    }
+
+    /// Waits until a pin went since the last call; any number of them is one wake-up. Cancel safe.
+    pub async fn removed(&mut self) -> io::Result<()> {
+        // Again each time: a directory that was removed and made anew is another one.
+        for directory in self.pins.directories() {
+            let gone = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::DELETE_SELF;
+            add_watch(self.inotify.get_ref(), directory, gone | WatchFlags::ONLYDIR)?;
+        }
+        loop {
+            let mut ready = self.inotify.readable().await?;
+            let removed = drain(ready.get_inner())?;
+            ready.clear_ready();
+            if removed {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Takes what is queued; was there anything?
+fn drain(inotify: &OwnedFd) -> io::Result<bool> {
+    let mut any = false;
+    loop {
+        match read(inotify, &mut [0_u8; 4096]) {
+            Ok(_) => any = true,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(any),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl Wall {
+    /// Puts back the pins of maps and programs that are gone. Those of links are not worth it: without them the program is
+    /// detached, and has to be attached anew.
+    pub fn pin_again(&self) -> Result<(), DatapathError> {
+        self.pins.create()?;
+        for (name, map) in self.maps.iter().flat_map(|maps| maps.all()) {
+            pin_missing(map, &self.pins.map(name))?;
+        }
+        for (key, instance) in &self.instances {
+            pin_missing(instance.fd.as_fd(), &self.pins.programs().join(key.as_str()))?;
+        }
+        Ok(())
+    }
+}
+
+fn pin_missing(object: BorrowedFd<'_>, path: &Path) -> Result<(), DatapathError> {
+    if path.exists() { Ok(()) } else { sys::pin(object, path).map_err(|error| pin_error("pin", path, error)) }
+}
