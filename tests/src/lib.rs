@@ -16,6 +16,7 @@ pub mod listener;
 pub mod netns;
 pub mod packet;
 pub mod ping;
+pub mod podman;
 pub mod probe;
 pub mod process;
 pub mod prog_run;
