@@ -198,6 +198,11 @@ impl Reconciler {
         self.told = outcome.words;
         if outcome.changed > 0 {
             self.caught_before = self.seatbelt.caught();
+        } else if pass.changed > 0 {
+            // The table was written. If somebody had deleted it, it counts from zero again.
+            let now = self.seatbelt.caught();
+            let count = |interface: &String| now.get(interface).copied().unwrap_or_default();
+            self.caught_before.iter_mut().for_each(|(interface, before)| *before = count(interface).min(*before));
         }
         let state = State {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -20,6 +20,7 @@ pub mod manager;
 pub mod netns;
 pub mod packet;
 pub mod ping;
+pub mod podman;
 pub mod probe;
 pub mod process;
 pub mod prog_run;

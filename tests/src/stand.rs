@@ -3,6 +3,7 @@
 
 mod loaded;
 mod model;
+mod seen;
 mod truth;
 
 use std::collections::BTreeSet;
@@ -26,6 +27,7 @@ use crate::prog_run::{PerCpuMap, Program};
 
 pub use loaded::Loaded;
 pub use model::{Model, NEIGHBOUR, NETWORK};
+pub use seen::Seen;
 
 /// The name of the stand's interface.
 pub const INTERFACE: &str = "eth0";
@@ -117,6 +119,11 @@ impl Stand {
     /// The interface's index.
     pub fn interface(&self) -> u32 {
         self.interface
+    }
+
+    /// The model of what a configuration means for an interface of this class; nothing is loaded.
+    pub fn model(&mut self, text: &str, class: Class) -> Result<Model> {
+        Ok(self.lower(text, class)?.0)
     }
 
     /// Attaches to the interface by this hook what a configuration means for an interface of this class.

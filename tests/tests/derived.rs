@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use tests::claims::Attempt;
+use tests::claims::{Attempt, answers, answers_soon};
 use tests::docker::{self, Docker};
 use tests::guard::Guard;
 use tests::hammer::Hammer;
 use tests::netns::{Netns, run};
+use tests::podman::{self, Podman};
 use tests::probe::{self, Outcome};
 use tests::process::Process;
 use tests::topology::World;
@@ -142,6 +143,43 @@ fn what_slirp4netns_forwards_is_closed() -> Result<()> {
         ensure!(answer.contains("id"), "{answer}: {}", slirp.log());
         Ok(vec![server, slirp])
     })
+}
+
+/// A user's own Podman: `port_handler` is who listens. Without Podman's service rootlessport does not say where it leads;
+/// slirp4netns does.
+fn rootless_podman(port_handler: &str, through: &str) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard(), podman::available());
+    let world = World::new()?;
+    let (internet, lan) = (world.internet()?, world.lan()?);
+    let podman = Podman::new(&world.guard)?;
+    podman.serve("ollama", &["--network", &format!("slirp4netns:port_handler={port_handler}"), "-p", "8080:11434"])?;
+    let strangers = [internet.guard.v4.into()].map(|address| (&internet.ns, address));
+    answers_soon(REMAPPED, strangers[0])?;
+    answers(REMAPPED, &strangers)?;
+
+    let _service = podman.service()?;
+    let mut guard = Guard::prepare(&world.guard, "[interfaces]\ntrusted = [\"lo\", \"lan0\"]")?;
+    guard.wrap(&podman.wrapper().each_ref().map(String::as_str));
+    guard.run()?;
+    guard.enforces()?;
+    let status = guard.status_when("the derived port", |status| status["derived"][0]["port"] == REMAPPED)?;
+    let row = &status["derived"][0];
+    ensure!(row["through"] == through && row["guarded"] == true && row["service"] == "ollama", "{status:#}");
+    ensure!(status["problems"] == json!([]), "{status:#}");
+    for (from, address) in strangers {
+        ensure!(probe::tcp(from, address, REMAPPED)? == Outcome::Silent, "a stranger reaches it: {}", guard.log());
+    }
+    answers(REMAPPED, &[(&lan.ns, lan.guard.v4.into()), (&world.guard, Ipv4Addr::LOCALHOST.into())])
+}
+
+#[test]
+fn what_rootlessport_forwards_for_podman_is_closed() -> Result<()> {
+    rootless_podman("rootlesskit", "published")
+}
+
+#[test]
+fn what_slirp4netns_forwards_for_podman_is_closed() -> Result<()> {
+    rootless_podman("slirp4netns", "slirp4netns")
 }
 
 /// Podman's, before version 5. It takes its orders from standard input, and here is no Podman to ask: that it listens is

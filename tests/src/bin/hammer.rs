@@ -2,6 +2,7 @@
 //!
 //! `hammer classifier|kernel SECONDS [SEED]`: against etherparse, or against the loaded kernel programs (as root).
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -32,7 +33,13 @@ fn main() -> Result<()> {
                 Stand::run(|stand| {
                     let mut loaded = stand.load(kernel::POLICY, class)?;
                     let what = format!("kernel, {class} interface");
-                    hammer(&what, time / 3, seed, &Addresses::of(&NETWORK), |frame| kernel::check(&mut loaded, frame))
+                    let mut kinds = BTreeMap::<_, u64>::new();
+                    hammer(&what, time / 3, seed, &Addresses::of(&NETWORK), |frame| {
+                        *kinds.entry(kernel::check(&mut loaded, frame)?).or_default() += 1;
+                        Ok(())
+                    })?;
+                    println!("nftables beside the eBPF layer: {kinds:?}");
+                    Ok(())
                 })
             })
         }

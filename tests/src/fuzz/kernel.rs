@@ -1,7 +1,9 @@
-//! The loaded kernel programs against the classifier and the decision on the host: same verdict, same counters.
+//! The loaded kernel programs against the classifier and the decision on the host: same verdict, same counters. And
+//! the planned ruleset against both.
 
 use anyhow::{Result, ensure};
 
+use super::nftables::{self, Comparison};
 use crate::stand::{Loaded, Way};
 
 /// A policy with all that a decision can depend on.
@@ -20,14 +22,15 @@ pub const POLICY: &str = r#"
     source = "2001:db8:5::/48"
 "#;
 
-/// Gives the frame to every program that takes it. An error if one of them does something else than the host's classifier.
-pub fn check(loaded: &mut Loaded, frame: &[u8]) -> Result<()> {
+/// Gives the frame to every program that takes it. An error if one of them does something else than the host's classifier,
+/// or if the planned ruleset does; says how that compares.
+pub fn check(loaded: &mut Loaded, frame: &[u8]) -> Result<Comparison> {
     for way in Way::ALL.into_iter().filter(|way| is_taken(*way, frame)) {
         let told = loaded.meet(way, frame)?;
         let expected = loaded.model.expects(way, frame);
         ensure!(told == expected, "{way:?}: the model expects {expected:?}, the kernel did {told:?}");
     }
-    Ok(())
+    nftables::compare(&loaded.model, frame)
 }
 
 /// A test run refuses other frames (`bpf_prog_test_run_skb`, `net/bpf/test_run.c`). The suite `live` sends them.

@@ -5,3 +5,4 @@ pub mod classifier;
 pub mod config;
 pub mod generate;
 pub mod kernel;
+pub mod nftables;

@@ -5,12 +5,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ollama_guard::class::Class;
 use ollama_guard::plan::services::ServiceTable;
-use ollama_guard::policy::{self, ContainerAccess, Forwarded, InterfaceName, Mode};
+use ollama_guard::policy::{self, ContainerAccess, Forwarded, InterfaceName, Mode, NamePattern};
+use ollama_guard::seatbelt::ruleset::{AddressType, Ruleset, Surroundings, lower};
 use ollama_guard_common::abi::{Counter, InterfaceClass, ServiceIndex};
 use ollama_guard_common::{
     Address, Decision, Policy, Protocol, Traffic, Verdict, classify_ethernet, classify_network, judge, suspect,
 };
 
+use super::seen::{Seen, seen};
 use super::truth::truth;
 use super::{Counted, MAC, Way};
 use crate::packet::Packet;
@@ -58,6 +60,26 @@ pub const NETWORK: [&str; 24] = [
     "::ffff:192.0.2.1",
 ];
 
+/// What `fib daddr type` says of an address in the stand's routing table: for IPv4 the local table alone is asked.
+pub(super) fn kind(destination: IpAddr) -> AddressType {
+    match destination {
+        IpAddr::V4(address) => match address.octets() {
+            [0, ..] | [255, 255, 255, 255] | [192, 0, 2, 255] | [127, 255, 255, 255] => AddressType::Broadcast,
+            [224..=239, ..] => AddressType::Multicast,
+            [127, ..] | [192, 0, 2, 1] | [10, 99, 0, 1] => AddressType::Local,
+            _ => AddressType::Unicast,
+        },
+        IpAddr::V6(address) => match (address.segments(), address.to_bits() & u128::from(u64::MAX)) {
+            _ if address.is_multicast() => AddressType::Multicast,
+            ([0x2001, 0xdb8, 0, 0, ..], 1) | ([0x2001, 0xdb8, 0x99, 0, ..], 1) => AddressType::Local,
+            ([0x2001, 0xdb8, 0, 0, ..], 0) => AddressType::Anycast,
+            ([0x2001, 0xdb8, 5, 0xffff, ..], _) => AddressType::Unreachable,
+            ([0x2001, 0xdb8, 0, 0, ..] | [0x2001, 0xdb8, 5, ..] | [0xfe80, ..], _) => AddressType::Unicast,
+            _ => AddressType::Unreachable,
+        },
+    }
+}
+
 /// Who is at the other end of the link.
 pub const NEIGHBOUR: [&str; 2] = ["192.0.2.9", "2001:db8::9"];
 
@@ -68,11 +90,27 @@ pub struct Model {
     services: ServiceTable,
     class: Class,
     interface: InterfaceName,
+    ruleset: Ruleset,
 }
 
 impl Model {
     pub(super) fn new(policy: policy::Policy, services: ServiceTable, class: Class, interface: InterfaceName) -> Self {
-        Self { policy, services, class, interface }
+        // To nftables the class is the name's.
+        let named = |is: Class| if is == class { vec![NamePattern::Exact(interface.clone())] } else { Vec::new() };
+        let by_name =
+            policy::Policy { trusted: named(Class::Trusted), containers: named(Class::Container), ..policy.clone() };
+        let ruleset = lower(&by_name, &Surroundings::default());
+        Self { policy, services, class, interface, ruleset }
+    }
+
+    /// The nftables layer of the same policy.
+    pub fn ruleset(&self) -> &Ruleset {
+        &self.ruleset
+    }
+
+    /// The packet that nftables sees of a frame, if there is one.
+    pub fn seen(&self, frame: &[u8]) -> Option<Seen> {
+        seen(frame, &self.interface)
     }
 
     /// What must become of a frame; `None`: passed without being counted. Trusts the classifier.
@@ -105,7 +143,7 @@ impl Model {
     }
 
     /// Is it routed to another machine?
-    fn is_onward(source: IpAddr, destination: IpAddr) -> bool {
+    pub(super) fn is_onward(source: IpAddr, destination: IpAddr) -> bool {
         match destination {
             IpAddr::V4(address) => {
                 let [a, b, c, d] = address.octets();

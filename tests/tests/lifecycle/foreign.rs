@@ -12,6 +12,8 @@ use tests::claims::{answers, attempts, silent};
 use tests::guard::Guard;
 use tests::layers::Layers;
 use tests::listener::Listener;
+use tests::probe::{self, Outcome};
+use tests::prog_run::Foreign;
 use tests::topology::World;
 use tests::{for_each_arrangement, require, requires, wait};
 
@@ -57,6 +59,31 @@ fn the_usual_way_to_detach_xdp_fails_on_ours() -> Result<()> {
     // Takes away generic XDP, of which there is none.
     world.guard.ip("link set dev inet0 xdpgeneric off")?;
     silent(&listener, PORT, &attempts([&internet]))
+}
+
+/// The alarm counts from what nftables had dropped before the programs were there, and a flushed table counts anew.
+#[test]
+fn a_way_around_the_programs_is_told_after_a_flush_too() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("nft"));
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let listener = Listener::http(&world.guard, PORT)?;
+    let mut guard = Guard::start(&world.guard, &Layers::Seatbelt.policy(""))?;
+    for _ in 0..2 {
+        silent(&listener, PORT, &attempts([&internet]))?;
+    }
+    guard.reload(&Layers::Both.policy(""))?;
+    guard.attached_as("inet0", "guarded")?;
+    let status = guard.status_when("both layers", |status| status["problems"] == json!([]))?;
+    assert!(status["seatbelt"]["dropped_packets"].as_u64() >= Some(4), "{status:#}");
+
+    guard.kill()?;
+    world.guard.nft("flush ruleset")?;
+    guard.run()?;
+    guard.enforces()?;
+    let _accepting = world.guard.enter(|| Foreign::first_at_tcx("inet0"))??;
+    assert_eq!(probe::tcp(&internet.ns, internet.guard.v4, PORT)?, Outcome::Silent);
+    guard.status_when("the alarm", |status| status["problems"].to_string().contains("nftables caught")).map(drop)
 }
 
 for_each_arrangement!(pins_that_somebody_removed_are_told_and_put_back_at_once);

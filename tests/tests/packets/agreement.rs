@@ -1,4 +1,5 @@
-//! Random packets: the classifier on the host, the XDP program and the TC programs agree on verdict and counters.
+//! Random packets: the classifier on the host, the XDP program and the TC programs agree on verdict and counters, and the
+//! planned nftables rules on the verdict.
 //!
 //! `OLLAMA_GUARD_PACKETS` says how many.
 
@@ -56,7 +57,7 @@ fn agree(policy: &str, class: Class) -> Result<()> {
             TestRunner::new(ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() });
         let loaded = std::cell::RefCell::new(&mut loaded);
         let outcome = runner.run(&strategy::frame(&pool), |frame| {
-            check(*loaded.borrow_mut(), &frame.0).map_err(|error| TestCaseError::fail(format!("{error:#}")))
+            check(*loaded.borrow_mut(), &frame.0).map(drop).map_err(|error| TestCaseError::fail(format!("{error:#}")))
         });
         outcome.map_err(|error| anyhow::anyhow!("{error}"))
     })

@@ -4,5 +4,6 @@ mod agreement;
 mod cases;
 mod live;
 mod matrix;
+mod nftables;
 mod size;
 mod sources;

@@ -1,0 +1,74 @@
+//! The planned ruleset against the decision of the eBPF layer: what one drops the other drops, but for the few kinds of
+//! packets that are named here.
+
+use anyhow::{Context, Result};
+use ollama_guard::seatbelt::ruleset::{
+    AddressType, Hook, PacketFacts, Ruleset,
+    Transport::{Port, Truncated, Unknown},
+    Verdict,
+};
+use ollama_guard_common::{Decision, Reason, Verdict as Wall};
+
+use crate::stand::{Model, Seen, Way};
+
+const AUTHENTICATION: u8 = 51;
+
+/// How the two layers compare on a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Comparison {
+    /// No hook of nftables sees it: the kernel refuses it, or it belongs to a VLAN.
+    Unseen,
+    /// Both pass it.
+    BothPass,
+    /// Both drop it.
+    BothDrop,
+    /// More headers than the eBPF layer follows; nftables reads on.
+    ManyHeaders,
+    /// nftables does not look behind an authentication header. Nor does the kernel, without a security association; with
+    /// one, the packet passes nftables once more, without that header.
+    Authenticated,
+    /// On its way through this host to where no route leads. Nobody gets it; nftables asks about IPv4 addresses of this
+    /// host only, the eBPF layer about routes too.
+    Lost,
+    /// A later fragment of a later fragment, which nftables takes for hidden. Never complete (`ipv6_frag_rcv`).
+    NestedFragment,
+    /// The length field leaves no room for ports. TCP and UDP refuse it; nftables takes it for hidden.
+    CutByLength,
+}
+
+/// How the layers compare on this frame; an error if they disagree.
+pub fn compare(model: &Model, frame: &[u8]) -> Result<Comparison> {
+    let Some(seen) = model.seen(frame) else { return Ok(Comparison::Unseen) };
+    let decision = model.decide(Way::Xdp, frame);
+    let wall = decision.is_some_and(|decision| decision.verdict() == Wall::Drop);
+    let nftables = drops(model.ruleset(), &seen.facts);
+    match (wall, nftables) {
+        (true, true) => Ok(Comparison::BothDrop),
+        (false, false) => Ok(Comparison::BothPass),
+        _ => named(decision, nftables, &seen)
+            .with_context(|| format!("eBPF: {decision:?}, nftables drops it: {nftables}; {seen:?}")),
+    }
+}
+
+/// The kind of a packet that one layer drops and the other passes, if it is one of those on which they may differ.
+fn named(decision: Option<Decision>, nftables: bool, seen: &Seen) -> Option<Comparison> {
+    match (decision.map(|decision| decision.outcome.reason()), seen.facts.transport) {
+        (_, Truncated(_) | Unknown) if nftables && seen.is_nested => Some(Comparison::NestedFragment),
+        (_, Truncated(_) | Unknown) if nftables && seen.is_cut => Some(Comparison::CutByLength),
+        _ if nftables => None,
+        (Some(Reason::Extension), _) => Some(Comparison::ManyHeaders),
+        (_, Port(AUTHENTICATION, _) | Truncated(AUTHENTICATION)) => Some(Comparison::Authenticated),
+        _ if seen.is_lost => Some(Comparison::Lost),
+        _ => None,
+    }
+}
+
+/// Prerouting, and the hook that comes after it for this destination; no NAT in between.
+pub fn drops(ruleset: &Ruleset, facts: &PacketFacts) -> bool {
+    let onward = facts.destination == AddressType::Unicast;
+    let next = if onward { Hook::Forward } else { Hook::Input };
+    let egress = onward.then(|| "uplink0".parse().expect("a name"));
+    [(Hook::Prerouting, None), (next, egress)]
+        .into_iter()
+        .any(|(hook, egress)| ruleset.evaluate(&PacketFacts { hook, egress, ..facts.clone() }) == Verdict::Drop)
+}
