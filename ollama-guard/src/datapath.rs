@@ -26,6 +26,6 @@ pub use counters::{InterfaceReading, Reading, SourceReading};
 pub use error::DatapathError;
 pub use events::{EventKey, EventReading, EventRing, Rest, Stay};
 pub use pins::{PinDirectory, Versions};
-pub use program::{Family, ProgramKey};
+pub use program::{Family, OBJECT, ProgramKey};
 pub use state::State;
 pub use wall::{Attachment, Point, Wall};

@@ -25,5 +25,6 @@ pub mod scrape;
 pub mod stand;
 pub mod topology;
 pub mod wait;
+pub mod walk;
 pub mod wireguard;
 pub mod witness;
