@@ -93,7 +93,7 @@ enum Command {
     Dist,
     /// Feed the readers of packets, configuration and kernel messages what nobody would write by hand
     Fuzz {
-        /// classifier, kernel, config, netlink or procfs; without any, each in turn
+        /// classifier, kernel, config, web, netlink or procfs; without any, each in turn
         target: Option<String>,
         /// How long, each
         #[arg(long, default_value_t = 60)]
