@@ -4,7 +4,7 @@
 //! to the container. The packets that arrive name the host's port only, and no rule sees where they end, so the port
 //! is looked up here and guarded as if it had been configured. A trusted interface still reaches it, and loopback.
 //!
-//! [`arguments`] and [`engine`] turn text into [`Forward`]s, [`decide()`] makes ports of them, [`memory`] keeps those that
+//! [`arguments`] and [`engine`] turn text into [`Forward`]s, [`decide`] makes ports of them, [`memory`] keeps those that
 //! will be back; all pure. [`Watch`] reads.
 
 mod arguments;

@@ -21,6 +21,7 @@ pub mod process;
 pub mod prog_run;
 pub mod real;
 pub mod requires;
+pub mod rules;
 pub mod scrape;
 pub mod stand;
 pub mod topology;

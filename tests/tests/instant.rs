@@ -38,7 +38,7 @@ impl Neighbour {
     fn start(internet: &Side) -> Result<Self> {
         let v4 = Packet { to: MAC, ..Packet::v4(PORT) }.with_v4(|header| header.destination = internet.guard.v4);
         let v6 = Packet { to: MAC, ..Packet::v6(PORT) }.with_v6(|header| header.destination = internet.guard.v6);
-        let frames = [summed(&v4), v6.bytes()];
+        let frames = [v4.bytes(), v6.bytes()];
         let (ns, sent, stop) = (Arc::new(Netns::new("neighbour")?), Arc::<AtomicU64>::default(), Arc::default());
         let (here, counted, stopped) = (Arc::clone(&ns), Arc::clone(&sent), Arc::<AtomicBool>::clone(&stop));
         let thread = ns.enter(move || thread::spawn(move || hammer(&here, &frames, &counted, &stopped)))?;
@@ -75,17 +75,6 @@ fn hammer(ns: &Netns, frames: &[Vec<u8>], sent: &AtomicU64, stop: &AtomicBool) {
             sent.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-/// The frame of an IPv4 packet with the checksum of its header (RFC 1071), which Linux looks at.
-fn summed(packet: &Packet) -> Vec<u8> {
-    let (mut bytes, start) = (packet.bytes(), packet.network_offset());
-    let words = bytes[start..start + 20].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
-    let sum: u32 = words.sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let [.., high, low] = (!folded).to_be_bytes();
-    bytes[start + 10..start + 12].copy_from_slice(&[high, low]);
-    bytes
 }
 
 /// A link by which the neighbour sends already when the guarded host's end comes up.

@@ -44,7 +44,7 @@ fn the_wall_stands_without_nftables() -> Result<()> {
     guard.wrap(&["python3", &script.display().to_string()]);
     guard.run()?;
     wait::until("the guard to enforce", std::time::Duration::from_secs(30), || guard.log().contains(" enforcing "))?;
-    ensure!(guard.log().contains("only the eBPF layer is in place"), "{}", guard.log());
+    ensure!(guard.log().contains("the nftables layer is not in place"), "{}", guard.log());
     silent(&listener, PORT, &attempts([&internet]))?;
     ensure!(guard.interface("inet0")?["hook"] == "tcx", "{:#}", guard.interface("inet0")?);
 

@@ -79,6 +79,7 @@ pub(crate) const TEST: &[Need] = &[
     program("ip",           "makes namespaces, links and routes",             "iproute2",        "iproute",         "iproute2"),
     program("nft",          "reads tables back with other eyes than ours",    "nftables",        "nftables",        "nftables"),
     program("iptables",     "redirects and DNAT as other software sets them", "iptables",        "iptables-nft",    "iptables"),
+    program("ufw",          "somebody else's firewall, beside the guard",     "ufw",             "ufw",             "ufw"),
     program("ethtool",      "compares a NIC's features before and after",     "ethtool",         "ethtool",         "ethtool"),
     program("bpftool",      "reads programs and maps with other eyes",        "bpftool",         "bpftool",         "bpf"),
     program("xdp-filter",   "a foreign XDP program, and the speed to beat",   "xdp-tools",       "xdp-tools",       "xdp-tools"),
@@ -95,6 +96,13 @@ pub(crate) const TEST: &[Need] = &[
     program("podman",       "its rootlessport, which says nothing",           "podman",          "podman",          "podman"),
     program("busybox",      "the whole image of the test's containers",       "busybox-static",  "busybox",         "busybox"),
     program("python3",      "serves as the Ollama of small tests",            "python3",         "python3",         "python"),
+];
+
+/// What they use on a machine that nobody lives on: its package starts a firewall that closes most ports.
+#[rustfmt::skip]
+pub(crate) const DISPOSABLE: &[Need] = &[
+    //       what         why                                  apt          dnf          pacman
+    program("firewalld", "the same, with a daemon of its own", "firewalld", "firewalld", "firewalld"),
 ];
 
 /// What the tests in virtual machines need.

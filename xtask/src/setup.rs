@@ -7,7 +7,7 @@ use crate::{
     toolchain::{self, Toolchain},
 };
 use anyhow::{Context as _, Result, bail};
-use std::{process::Command, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 /// The last bpf-linker that brings no LLVM of its own but uses the compiler's: nothing has to match by hand.
 const BPF_LINKER: &str = "0.10.4";
@@ -40,6 +40,15 @@ pub(crate) fn build_needs() -> Result<()> {
 /// What the tests need. A tool that cannot be had is not an error: the suites that need it say so and skip.
 pub(crate) fn test_needs() {
     optional_needs(need::TEST);
+    // Where systemd runs, Debian starts what it installs.
+    if std::env::var_os("CI").is_some() || !Path::new("/run/systemd/system").exists() {
+        optional_needs(need::DISPOSABLE);
+    } else if let Some(need) = need::DISPOSABLE.iter().find(|need| !need.is_met()) {
+        eprintln!(
+            "{} is not installed for you: it would close this machine's ports; its tests will be skipped",
+            need.what
+        );
+    }
 }
 
 /// What the tests in virtual machines need, likewise.
