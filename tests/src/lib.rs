@@ -25,6 +25,7 @@ pub mod rules;
 pub mod scrape;
 pub mod stand;
 pub mod topology;
+pub mod ufw;
 pub mod wait;
 pub mod walk;
 pub mod wireguard;

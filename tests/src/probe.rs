@@ -58,7 +58,8 @@ pub fn connect(from: &Netns, address: impl Into<IpAddr>, port: u16) -> Result<Tc
     Ok(from.enter(|| TcpStream::connect_timeout(&target, PATIENCE))??)
 }
 
-fn get(target: SocketAddr) -> std::io::Result<String> {
+/// Asks by HTTP on this thread; the whole answer.
+pub fn get(target: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&target, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(stream, "GET / HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n")?;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::guard::Guard;
 use tests::netns::Netns;
+use tests::ufw::Ufw;
 use tests::wait;
 
 use crate::arena::{Host, POLICY, XdpFilter, received};
@@ -16,26 +17,27 @@ use crate::table::{Goal, Row};
 
 const FRAMES: u32 = 400_000;
 const ROUNDS: usize = 9;
-const NAMES: [(&str, &str); 6] = [
+const NAMES: [(&str, &str); 7] = [
     ("bare XDP", "bare0"),
     ("our XDP", "xdp0"),
     ("our TC", "tc0"),
     ("xdp-filter", "filter0"),
     ("nft prerouting", "nft0"),
     ("iptables INPUT", "ipt0"),
+    ("ufw", "ufw0"),
 ];
 
 /// The rows of the second table.
 pub(crate) fn rows() -> Result<Vec<Row>> {
     let outside = Netns::new("outside")?;
     let (guarded, bare, filter) = (Host::new("guarded")?, Host::new("bare")?, Host::new("filter")?);
-    let (nft, iptables) = (Host::new("nft")?, Host::new("iptables")?);
-    let hosts = [&bare, &guarded, &guarded, &filter, &nft, &iptables];
+    let (nft, iptables, ufw) = (Host::new("nft")?, Host::new("iptables")?, Host::new("ufw")?);
+    let hosts = [&bare, &guarded, &guarded, &filter, &nft, &iptables, &ufw];
     let mut doors = Vec::new();
     for ((_, interface), host) in NAMES.iter().zip(hosts) {
         doors.push(host.door(&outside, interface)?);
     }
-    for (host, interface) in [(&nft, "nft0"), (&iptables, "ipt0")] {
+    for (host, interface) in [(&nft, "nft0"), (&iptables, "ipt0"), (&ufw, "ufw0")] {
         host.ns.ip(&format!("address add 203.0.113.1/24 dev {interface}\nroute add default dev {interface}"))?;
     }
     nft.ns.nft(&format!(
@@ -43,6 +45,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
          add rule inet t c tcp dport {GUARDED} counter drop\n"
     ))?;
     iptables.ns.run("iptables", &["-A", "INPUT", "-p", "tcp", "--dport", &GUARDED.to_string(), "-j", "DROP"])?;
+    let _ufw = Ufw::enable(&ufw.ns)?; // which refuses by itself whatever nobody allowed
     let drop = Program::bare(Kind::Xdp, 1)?;
     let _attached = bare.ns.enter(|| drop.attach(doors[0].inside))??;
     let _filter = XdpFilter::start(&filter, "filter0")?;
@@ -70,8 +73,10 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
         rows.push(Row::rate(&samples, what, "our XDP", "xdp-filter", Goal::None)?);
         rows.push(Row::rate(&samples, what, "our XDP", "nft prerouting", Goal::AtLeast(1.5))?);
         rows.push(Row::rate(&samples, what, "our XDP", "iptables INPUT", Goal::None)?);
+        rows.push(Row::rate(&samples, what, "our XDP", "ufw", Goal::None)?);
         rows.push(Row::rate(&samples, what, "our TC", "nft prerouting", Goal::None)?);
         rows.push(Row::rate(&samples, what, "our TC", "iptables INPUT", Goal::None)?);
+        rows.push(Row::rate(&samples, what, "our TC", "ufw", Goal::None)?);
     }
     rows.push(attribution(&guard, &outside, doors[1].outside, &frame)?);
     Ok(rows)

@@ -12,6 +12,8 @@ mod metrics;
 mod one;
 mod reload;
 mod table;
+mod traffic;
+mod vpn;
 
 use std::path::Path;
 
@@ -21,9 +23,11 @@ use tests::{require, requires};
 type Rows = fn() -> Result<Vec<table::Row>>;
 
 /// What may be asked for by name, the heading, and what measures it.
-const TABLES: [(&str, &str, Rows); 4] = [
+const TABLES: [(&str, &str, Rows); 6] = [
     ("one", "one packet", one::rows),
     ("flood", "a flood over a veth, one processor", flood::rows),
+    ("traffic", "traffic to another port", traffic::rows),
+    ("vpn", "requests under a flood", vpn::rows),
     ("reload", "reload with an allow-list of 100 000 networks", reload::rows),
     ("metrics", "reading the counters", metrics::rows),
 ];
@@ -31,6 +35,7 @@ const TABLES: [(&str, &str, Rows); 4] = [
 fn main() -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
     require!(requires::tool("xdp-filter"), requires::tool("ethtool"), requires::tool("unshare"));
+    require!(requires::tool("ufw"), requires::wireguard());
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     for (name, heading, rows) in TABLES {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {

@@ -44,11 +44,23 @@ impl Row {
 
     /// One contender's packets per second over another's.
     pub(crate) fn rate(samples: &Samples, what: &str, name: &str, against: &str, goal: Goal) -> Result<Self> {
+        Self::speed(samples, what, name, against, goal, |nanoseconds| format!("{:.2} M/s", 1e3 / nanoseconds))
+    }
+
+    /// One contender's speed over another's; `figure` makes one of the nanoseconds that something took.
+    pub(crate) fn speed(
+        samples: &Samples,
+        what: &str,
+        name: &str,
+        against: &str,
+        goal: Goal,
+        figure: impl Fn(f64) -> String,
+    ) -> Result<Self> {
         let (cost, base) = (samples.cost(name)?, samples.cost(against)?);
         Ok(Self {
             what: format!("{what}: {name}"),
-            figure: format!("{:.2} M/s", 1e3 / cost.median),
-            base: format!("{against} {:.2} M/s", 1e3 / base.median),
+            figure: figure(cost.median),
+            base: format!("{against} {}", figure(base.median)),
             ratio: samples.ratio(against, name)?,
             goal,
         })
