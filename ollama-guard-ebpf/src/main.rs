@@ -16,6 +16,8 @@
 
 mod access;
 mod bounds;
+#[cfg(feature = "debug-log")]
+mod debug;
 mod events;
 mod gate;
 mod maps;

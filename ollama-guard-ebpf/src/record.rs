@@ -29,6 +29,8 @@ pub(crate) struct Seen<'a, P> {
 pub(crate) fn conclude<P: Packet>(decision: Decision, interface: u32, seen: &Seen<'_, P>) -> Verdict {
     let Decision { outcome, service, source } = decision;
     let size = seen.size;
+    #[cfg(feature = "debug-log")]
+    crate::debug::tell(&decision, interface);
     // An array of one entry always has it; the verifier wants to see the question.
     let Some(gate) = GATE.get_ptr_mut(0) else { return decision.verdict() };
     // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.

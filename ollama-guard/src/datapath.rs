@@ -9,6 +9,8 @@
 mod attach;
 mod clsact;
 mod counters;
+#[cfg(feature = "debug-log")]
+mod debug;
 mod error;
 mod events;
 mod interfaces;

@@ -157,6 +157,8 @@ fn load(pins: &PinDirectory, rules: &KernelRules, name: &'static str, tracked: u
         _ => Err(ProgramError::UnexpectedProgramType),
     }
     .map_err(|error| if is_denied(&error) { DatapathError::NotPermitted } else { failed(&error) })?;
+    #[cfg(feature = "debug-log")]
+    super::debug::follow(&mut ebpf);
     Ok(ebpf)
 }
 

@@ -13,7 +13,8 @@ use crate::arena::{Host, POLICY, XdpFilter, received};
 use crate::bpf::{Kind, Program};
 use crate::frames::{GUARDED, HEAVY, Shape, sender};
 use crate::measure::{Contender, Spread, busy_with_softirq, pin, race};
-use crate::table::{Goal, Row};
+use crate::picture::{self, Bar};
+use crate::table::{self, Goal, Row};
 
 const FRAMES: u32 = 400_000;
 const ROUNDS: usize = 9;
@@ -52,7 +53,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let guard = Guard::start(&guarded.ns, POLICY)?;
 
     let frame = Shape::Tcp4.frame(GUARDED);
-    let mut rows = Vec::new();
+    let (mut rows, mut groups) = (Vec::new(), Vec::new());
     for (what, spoof) in [("one source", false), ("10^6 sources", true)] {
         let mut contenders = Vec::new();
         for ((&(name, interface), host), door) in NAMES.iter().zip(hosts).zip(&doors) {
@@ -69,6 +70,11 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
             });
         }
         let samples = outside.enter(|| pin().and_then(|()| race(contenders, ROUNDS)))??;
+        let bar = |(name, _): &(&str, &str)| {
+            let value = 1e3 / samples.cost(name)?.median;
+            Ok(Bar { name: (*name).to_owned(), value, ours: name.starts_with("our") })
+        };
+        groups.push((format!("from {what}"), NAMES.iter().map(bar).collect::<Result<_>>()?));
         rows.push(Row::rate(&samples, what, "our XDP", "bare XDP", Goal::AtLeast(0.95))?);
         rows.push(Row::rate(&samples, what, "our XDP", "xdp-filter", Goal::None)?);
         rows.push(Row::rate(&samples, what, "our XDP", "nft prerouting", Goal::AtLeast(1.5))?);
@@ -78,6 +84,8 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
         rows.push(Row::rate(&samples, what, "our TC", "iptables INPUT", Goal::None)?);
         rows.push(Row::rate(&samples, what, "our TC", "ufw", Goal::None)?);
     }
+    let title = "Dropped by one processor, in million packets a second of its time";
+    table::keep("flood.svg", &picture::bars(title, "M/s", &groups))?;
     rows.push(attribution(&guard, &outside, doors[1].outside, &frame)?);
     Ok(rows)
 }

@@ -10,12 +10,11 @@ mod frames;
 mod measure;
 mod metrics;
 mod one;
+mod picture;
 mod reload;
 mod table;
 mod traffic;
 mod vpn;
-
-use std::path::Path;
 
 use anyhow::Result;
 use tests::{require, requires};
@@ -41,8 +40,7 @@ fn main() -> Result<()> {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
             let rows = rows()?;
             table::print(heading, &rows);
-            let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
-            table::write(&folder.join(format!("{name}.json")), &rows)?;
+            table::write(name, &rows)?;
         }
     }
     Ok(())

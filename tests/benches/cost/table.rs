@@ -123,10 +123,14 @@ pub(crate) fn print(heading: &str, rows: &[Row]) {
 }
 
 /// Writes the rows where a machine finds them.
-pub(crate) fn write(path: &Path, rows: &[Row]) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
+pub(crate) fn write(name: &str, rows: &[Row]) -> Result<()> {
     let rows: Vec<Value> = rows.iter().map(Row::json).collect();
-    Ok(fs::write(path, serde_json::to_string_pretty(&rows)?)?)
+    keep(&format!("{name}.json"), &serde_json::to_string_pretty(&rows)?)
+}
+
+/// Writes a file to `target/bench`.
+pub(crate) fn keep(name: &str, text: &str) -> Result<()> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
+    fs::create_dir_all(&folder)?;
+    Ok(fs::write(folder.join(name), text)?)
 }
