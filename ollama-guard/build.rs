@@ -44,7 +44,8 @@ fn build() -> Result<(), Box<dyn Error>> {
         flags: &[],
     };
     // Cargo shows this script's output when it fails, so the compiler's messages reach the person.
-    let status = build.command(&toolchain, "build")?.status()?;
+    let features: &[&str] = if cfg!(feature = "debug-log") { &["--features=debug-log"] } else { &[] };
+    let status = build.command(&toolchain, "build")?.args(features).status()?;
     if !status.success() {
         return Err(format!(
             "the kernel programs did not compile (rustc {} at {}, {}): see the messages below",

@@ -16,6 +16,8 @@
 
 mod access;
 mod bounds;
+#[cfg(feature = "debug-log")]
+mod debug;
 mod events;
 mod gate;
 mod maps;
@@ -23,7 +25,6 @@ mod record;
 mod route;
 mod rules;
 mod tc;
-mod walk;
 mod xdp;
 
 /// The helpers used here are for GPL-compatible programs only.

@@ -24,6 +24,8 @@ pub(crate) fn conclude(
     tell: impl FnOnce(u64, u64) -> u32,
 ) -> Verdict {
     let Decision { outcome, service, source } = decision;
+    #[cfg(feature = "debug-log")]
+    crate::debug::tell(&decision, interface);
     // An array of one entry always has it; the verifier wants to see the question.
     let Some(gate) = GATE.get_ptr_mut(0) else { return decision.verdict() };
     // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.

@@ -4,14 +4,15 @@ use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::Counter;
-use ollama_guard_common::{Packet, Suspect, Traffic, Transport, Verdict, classify_network, glance, judge, suspect};
+use ollama_guard_common::{
+    Packet, Payload, Suspect, Traffic, Transport, Verdict, classify_network, glance, judge, suspect, untag,
+};
 
 use crate::access::{Datagram, Frame, Linear};
 use crate::events::tell;
 use crate::record::conclude;
 use crate::route::Route;
 use crate::rules::Constants;
-use crate::walk::classify;
 
 /// `PACKET_OTHERHOST`, `include/uapi/linux/if_packet.h`: a frame for another host, or for a macvlan child, which
 /// is judged itself. The stack takes it no further than to such a child.
@@ -67,6 +68,16 @@ pub(crate) fn guard_tc_l3(context: TcContext) -> i32 {
 #[inline(always)]
 fn is_ambiguous(traffic: Traffic) -> bool {
     matches!(traffic, Traffic::Ambiguous(_) | Traffic::Ip(_, Transport::Ambiguous(..)))
+}
+
+/// The kernel has moved the outermost tag out of the frame; priority tags may follow it.
+#[inline(always)]
+fn classify<P: Packet>(frame: &P, ethertype: u16) -> Traffic {
+    match untag(frame, ethertype) {
+        Payload::Network { ethertype, offset } => classify_network(frame, ethertype, offset),
+        Payload::OtherVlan => Traffic::Other,
+        Payload::Ambiguous(ambiguity) => Traffic::Ambiguous(ambiguity),
+    }
 }
 
 #[unsafe(no_mangle)]

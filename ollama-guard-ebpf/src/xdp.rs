@@ -8,7 +8,7 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    Ambiguity, Network, Packet as _, Suspect, Traffic, Transport, Verdict, ethertype, glance, judge, suspect,
+    Network, Packet as _, Suspect, Traffic, Transport, Verdict, classify_ethernet, ethertype, glance, judge, suspect,
 };
 
 use crate::access::Linear;
@@ -16,7 +16,6 @@ use crate::events::tell;
 use crate::record::conclude;
 use crate::route::Route;
 use crate::rules::Constants;
-use crate::walk::classify;
 
 /// For kernels before 5.18, which know no multi-buffer XDP.
 #[xdp]
@@ -81,12 +80,7 @@ fn act_on<const FRAGS: bool>(context: *mut xdp_md, suspect: u64) -> u32 {
 #[inline(always)]
 fn look<const FRAGS: bool>(context: *mut xdp_md) -> u32 {
     let context = XdpContext::new(context);
-    let frame = frame(&context);
-    let traffic = match frame.read::<[u16; 7]>(0) {
-        Some([.., ethertype]) => classify(&frame, u16::from_be(ethertype)),
-        None => Traffic::Ambiguous(Ambiguity::Truncated),
-    };
-    match suspect(&policy(&context), traffic) {
+    match suspect(&policy(&context), classify_ethernet(&frame(&context))) {
         None => XDP_PASS,
         Some(suspect) => act_on::<FRAGS>(context.ctx, suspect.to_bits()),
     }

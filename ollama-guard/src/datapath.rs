@@ -9,6 +9,8 @@
 mod attach;
 mod clsact;
 mod counters;
+#[cfg(feature = "debug-log")]
+mod debug;
 mod error;
 mod events;
 mod interfaces;
@@ -28,7 +30,7 @@ pub use counters::{InterfaceReading, Reading, SourceReading};
 pub use error::DatapathError;
 pub use events::{EventKey, EventReading, EventRing, Rest, Stay};
 pub use pins::{PinDirectory, Versions};
-pub use program::{Family, ProgramKey};
+pub use program::{Family, OBJECT, ProgramKey};
 pub use state::State;
 pub use unpinned::PinWatch;
 pub use wall::{Attachment, Point, Standing, Wall};

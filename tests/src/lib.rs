@@ -31,6 +31,8 @@ pub mod scrape;
 pub mod siege;
 pub mod stand;
 pub mod topology;
+pub mod ufw;
 pub mod wait;
+pub mod walk;
 pub mod wireguard;
 pub mod witness;

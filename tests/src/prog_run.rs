@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -13,6 +13,7 @@ const MAP_LOOKUP_ELEM: i64 = 1;
 const PROG_LOAD: i64 = 5;
 const OBJ_GET: i64 = 7;
 const PROG_TEST_RUN: i64 = 10;
+const OBJ_GET_INFO_BY_FD: i64 = 15;
 const LINK_CREATE: i64 = 28;
 
 const SCHED_CLS: u64 = 3;
@@ -110,6 +111,11 @@ impl Program {
         self.run(frame, &context)
     }
 
+    /// How large it is.
+    pub fn size(&self) -> Result<Size> {
+        Size::of(self.fd.as_fd())
+    }
+
     fn run<C: IntoBytes + Immutable>(&self, frame: &[u8], context: &C) -> io::Result<u32> {
         let mut attributes = TestRun {
             program: self.fd.as_raw_fd().unsigned_abs(),
@@ -122,6 +128,41 @@ impl Program {
         // SAFETY: the kernel reads as many bytes of frame and context as it is told, and writes to neither.
         unsafe { bpf(PROG_TEST_RUN, &mut attributes) }?;
         Ok(attributes.result)
+    }
+}
+
+/// What the kernel says of a program: figures that do not depend on the machine's load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes of machine code.
+    pub machine: u32,
+    /// Instructions after the verifier removed dead branches.
+    pub instructions: u32,
+    /// Instructions the verifier walked over every path to prove it safe; 0 where the kernel does not tell (before 5.16).
+    pub verified: u32,
+}
+
+/// The beginning of `struct bpf_prog_info`.
+#[derive(Default, IntoBytes, FromBytes, Immutable)]
+#[repr(C)]
+struct Info {
+    head: [u32; 4], // type, id, tag
+    machine: u32,
+    translated: u32,
+    rest: [u64; 24],
+    verified: u32,
+    tail: [u32; 3],
+}
+
+impl Size {
+    /// Of any loaded program.
+    pub fn of(program: BorrowedFd<'_>) -> Result<Self> {
+        let mut info = Info::default();
+        let target = u64::from(program.as_raw_fd().unsigned_abs()) | (size_of::<Info>() as u64) << 32;
+        let mut attributes = [target, std::ptr::from_mut(&mut info) as u64];
+        // SAFETY: the kernel writes as many bytes as it is told the structure has, and any bytes are one.
+        unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }.context("reading a program's size")?;
+        Ok(Self { machine: info.machine, instructions: info.translated / 8, verified: info.verified })
     }
 }
 

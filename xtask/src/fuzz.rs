@@ -11,7 +11,7 @@ use std::process::Command;
 const CARGO_FUZZ: &str = "0.13.2";
 /// `tests/fuzz/fuzz_targets`; `kernel` needs root. There is none for what nftables answers: libnftnl reads that, and ends the
 /// process at the first attribute of a wrong length.
-const TARGETS: [&str; 5] = ["classifier", "config", "netlink", "procfs", "kernel"];
+const TARGETS: [&str; 6] = ["classifier", "config", "web", "netlink", "procfs", "kernel"];
 
 /// Fuzzes one target for this long, or each in turn. `generated`: packets from a generator instead, which follows no
 /// coverage and is some hundred times faster.

@@ -1,10 +1,13 @@
-//! `cargo xtask lint`: formatting, clippy, documentation, licences and sources. Every warning is an error.
+//! `cargo xtask lint`: formatting, clippy, documentation, dependencies. Every warning is an error.
+
+mod deep;
 
 use crate::{kernel::KernelBuild, setup, sh, toolchain::Toolchain};
 use anyhow::{Context as _, Result, bail};
 use std::{env, process::Command, time::Duration};
 
 const CARGO_DENY: &str = "0.20.2";
+const CARGO_MACHETE: &str = "0.9.1";
 /// Where known vulnerabilities are listed; not everybody who builds this can reach it.
 const ADVISORIES: &str = "https://github.com/rustsec/advisory-db";
 /// The host's crates: the kernel programs are linted on their own target.
@@ -14,20 +17,22 @@ const HOST: [&str; 3] = ["--locked", "--workspace", "--exclude=ollama-guard-ebpf
 type Check = fn() -> Result<()>;
 
 /// Runs every check, also after one has failed: one run shows all there is to do.
-pub(crate) fn lint() -> Result<()> {
+pub(crate) fn lint(deep: bool) -> Result<()> {
     setup::build_needs()?;
-    let checks: [(&str, Check); 5] = [
+    let checks: [(&str, Check); 6] = [
         ("formatting", formatting),
         ("clippy", clippy),
         ("kernel programs", kernel_programs),
         ("documentation", documentation),
         ("dependencies", dependencies),
+        ("unused dependencies", unused_dependencies),
     ];
     let mut failed = Vec::new();
-    for (name, check) in checks {
+    let deep = if deep { &deep::CHECKS[..] } else { &[] };
+    for (name, check) in checks.iter().chain(deep) {
         if let Err(error) = check() {
             eprintln!("error: {error:#}");
-            failed.push(name);
+            failed.push(*name);
         }
     }
     if !failed.is_empty() {
@@ -97,4 +102,14 @@ fn dependencies() -> Result<()> {
         eprintln!("skipped: the list of known vulnerabilities is not reachable");
         Ok(())
     }
+}
+
+/// Every dependency of a manifest is named somewhere in its crate.
+fn unused_dependencies() -> Result<()> {
+    if sh::find_program("cargo-machete").is_none() {
+        setup::say("cargo-machete", "finds dependencies that nothing uses");
+        setup::cargo_install("cargo-machete", CARGO_MACHETE)?;
+    }
+    // By itself, as cargo would call it: below another cargo it takes its own name for a folder.
+    sh::run(Command::new("cargo-machete").arg(sh::workspace()))
 }

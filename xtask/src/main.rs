@@ -93,7 +93,7 @@ enum Command {
     Dist,
     /// Feed the readers of packets, configuration and kernel messages what nobody would write by hand
     Fuzz {
-        /// classifier, kernel, config, netlink or procfs; without any, each in turn
+        /// classifier, kernel, config, web, netlink or procfs; without any, each in turn
         target: Option<String>,
         /// How long, each
         #[arg(long, default_value_t = 60)]
@@ -102,8 +102,12 @@ enum Command {
         #[arg(long)]
         generated: bool,
     },
-    /// Check formatting, clippy, documentation, licences and sources; every warning is an error
-    Lint,
+    /// Check formatting, clippy, documentation and dependencies; every warning is an error
+    Lint {
+        /// Also the oldest compiler, undefined behaviour (Miri), addresses (a sanitizer, as root), and coverage
+        #[arg(long)]
+        deep: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -122,7 +126,7 @@ fn main() -> ExitCode {
         Command::Bench { arguments } => bench::bench(&arguments),
         Command::Dist => dist::dist().map(drop),
         Command::Fuzz { target, seconds, generated } => fuzz::fuzz(target.as_deref(), seconds, generated),
-        Command::Lint => lint::lint(),
+        Command::Lint { deep } => lint::lint(deep),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

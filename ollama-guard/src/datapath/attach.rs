@@ -20,7 +20,7 @@ pub struct Target<'a> {
     pub name: &'a str,
     /// It has no Ethernet header.
     pub layer3: bool,
-    /// What of ours is attached there now, from [`Wall::attachments`].
+    /// What of ours is attached there now, from [`Wall::standing`].
     pub current: Option<&'a Attachment>,
     /// If that is XDP: native, rather than generic.
     pub native: bool,

@@ -19,7 +19,7 @@ use crate::class::Class;
 use crate::plan::rules::KernelRules;
 
 /// The kernel object, compiled by `build.rs`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ollama-guard.bpf.o"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ollama-guard.bpf.o"));
 
 /// Tells builds of it apart. It is long, and asked for on every interface in every pass.
 static BUILD: LazyLock<u64> = LazyLock::new(|| {
@@ -165,6 +165,8 @@ fn load(pins: &PinDirectory, rules: &KernelRules, name: &'static str, tracked: u
         _ => Err(ProgramError::UnexpectedProgramType),
     }
     .map_err(|error| if is_denied(&error) { DatapathError::NotPermitted } else { failed(&error) })?;
+    #[cfg(feature = "debug-log")]
+    super::debug::follow(&mut ebpf);
     Ok(ebpf)
 }
 

@@ -67,3 +67,20 @@ fn stamps(files: &[PathBuf]) -> Vec<(PathBuf, Option<SystemTime>)> {
     let modified = |file: &PathBuf| std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
     files.iter().map(|file| (file.clone(), modified(file))).collect()
 }
+
+/// What fuzzing feeds: the bytes as the file, and as what a request says of who asks and what for. All else of a request
+/// is hyper's to read.
+///
+/// # Panics
+///
+/// If a fault is not told where it is.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    users::credentials(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = crate::observe::metrics::Format::accepted(text);
+    if let Err(error) = file::parse(Path::new("/web.yml"), text) {
+        let words = error.to_string();
+        assert!(words.starts_with("/web.yml:") && words.len() < 50_000 + 10 * text.len(), "{words}");
+    }
+}

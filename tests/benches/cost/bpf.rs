@@ -3,17 +3,17 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use tests::prog_run::Size;
 
 const PROG_LOAD: i64 = 5;
 const OBJ_GET: i64 = 7;
 const PROG_TEST_RUN: i64 = 10;
 const PROG_GET_FD_BY_ID: i64 = 13;
-const OBJ_GET_INFO_BY_FD: i64 = 15;
 const LINK_CREATE: i64 = 28;
 
 const ATTACH_XDP: u32 = 37;
@@ -49,17 +49,6 @@ pub(crate) enum Kind {
 pub(crate) struct Program {
     fd: OwnedFd,
     kind: Kind,
-}
-
-/// What the kernel says of a program: figures that do not depend on the machine's load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Size {
-    /// Bytes of machine code.
-    pub(crate) jited: u32,
-    /// Instructions after the verifier removed dead branches.
-    pub(crate) instructions: u32,
-    /// Instructions the verifier walked over every path to prove it safe.
-    pub(crate) verified: u32,
 }
 
 /// An attached program; dropping it detaches it.
@@ -100,17 +89,6 @@ struct TestRun {
     cpu: u32,
     batch: u32,
     reserved: u32,
-}
-
-/// `struct bpf_prog_info`.
-#[repr(C)]
-struct Info {
-    head: [u32; 4], // type, id, tag
-    jited: u32,
-    translated: u32,
-    rest: [u32; 48],
-    verified: u32,
-    tail: [u32; 3],
 }
 
 impl Program {
@@ -192,10 +170,7 @@ impl Program {
 
     /// How large it is.
     pub(crate) fn size(&self) -> Result<Size> {
-        let mut info = Info { head: [0; 4], jited: 0, translated: 0, rest: [0; 48], verified: 0, tail: [0; 3] };
-        let mut attributes = [u64::from(self.raw()) | (size_of::<Info>() as u64) << 32, &raw mut info as u64];
-        bpf(OBJ_GET_INFO_BY_FD, &mut attributes).context("reading a program's size")?;
-        Ok(Size { jited: info.jited, instructions: info.translated / 8, verified: info.verified })
+        Size::of(self.fd.as_fd())
     }
 
     fn raw(&self) -> u32 {

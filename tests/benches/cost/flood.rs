@@ -6,36 +6,39 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::guard::Guard;
 use tests::netns::Netns;
+use tests::ufw::Ufw;
 use tests::wait;
 
 use crate::arena::{Host, POLICY, XdpFilter, received};
 use crate::bpf::{Kind, Program};
 use crate::frames::{GUARDED, HEAVY, Shape, sender};
 use crate::measure::{Contender, Spread, busy_with_softirq, pin, race};
-use crate::table::{Goal, Row};
+use crate::picture::{self, Bar};
+use crate::table::{self, Goal, Row};
 
 const FRAMES: u32 = 400_000;
 const ROUNDS: usize = 9;
-const NAMES: [(&str, &str); 6] = [
+const NAMES: [(&str, &str); 7] = [
     ("bare XDP", "bare0"),
     ("our XDP", "xdp0"),
     ("our TC", "tc0"),
     ("xdp-filter", "filter0"),
     ("nft prerouting", "nft0"),
     ("iptables INPUT", "ipt0"),
+    ("ufw", "ufw0"),
 ];
 
 /// The rows of the second table.
 pub(crate) fn rows() -> Result<Vec<Row>> {
     let outside = Netns::new("outside")?;
     let (guarded, bare, filter) = (Host::new("guarded")?, Host::new("bare")?, Host::new("filter")?);
-    let (nft, iptables) = (Host::new("nft")?, Host::new("iptables")?);
-    let hosts = [&bare, &guarded, &guarded, &filter, &nft, &iptables];
+    let (nft, iptables, ufw) = (Host::new("nft")?, Host::new("iptables")?, Host::new("ufw")?);
+    let hosts = [&bare, &guarded, &guarded, &filter, &nft, &iptables, &ufw];
     let mut doors = Vec::new();
     for ((_, interface), host) in NAMES.iter().zip(hosts) {
         doors.push(host.door(&outside, interface)?);
     }
-    for (host, interface) in [(&nft, "nft0"), (&iptables, "ipt0")] {
+    for (host, interface) in [(&nft, "nft0"), (&iptables, "ipt0"), (&ufw, "ufw0")] {
         host.ns.ip(&format!("address add 203.0.113.1/24 dev {interface}\nroute add default dev {interface}"))?;
     }
     nft.ns.nft(&format!(
@@ -43,13 +46,14 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
          add rule inet t c tcp dport {GUARDED} counter drop\n"
     ))?;
     iptables.ns.run("iptables", &["-A", "INPUT", "-p", "tcp", "--dport", &GUARDED.to_string(), "-j", "DROP"])?;
+    let _ufw = Ufw::enable(&ufw.ns)?; // which refuses by itself whatever nobody allowed
     let drop = Program::bare(Kind::Xdp, 1)?;
     let _attached = bare.ns.enter(|| drop.attach(doors[0].inside))??;
     let _filter = XdpFilter::start(&filter, "filter0")?;
     let guard = Guard::start(&guarded.ns, POLICY)?;
 
     let frame = Shape::Tcp4.frame(GUARDED);
-    let mut rows = Vec::new();
+    let (mut rows, mut groups) = (Vec::new(), Vec::new());
     for (what, spoof) in [("one source", false), ("10^6 sources", true)] {
         let mut contenders = Vec::new();
         for ((&(name, interface), host), door) in NAMES.iter().zip(hosts).zip(&doors) {
@@ -66,13 +70,22 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
             });
         }
         let samples = outside.enter(|| pin().and_then(|()| race(contenders, ROUNDS)))??;
+        let bar = |(name, _): &(&str, &str)| {
+            let value = 1e3 / samples.cost(name)?.median;
+            Ok(Bar { name: (*name).to_owned(), value, ours: name.starts_with("our") })
+        };
+        groups.push((format!("from {what}"), NAMES.iter().map(bar).collect::<Result<_>>()?));
         rows.push(Row::rate(&samples, what, "our XDP", "bare XDP", Goal::AtLeast(0.95))?);
         rows.push(Row::rate(&samples, what, "our XDP", "xdp-filter", Goal::None)?);
         rows.push(Row::rate(&samples, what, "our XDP", "nft prerouting", Goal::AtLeast(1.5))?);
         rows.push(Row::rate(&samples, what, "our XDP", "iptables INPUT", Goal::None)?);
+        rows.push(Row::rate(&samples, what, "our XDP", "ufw", Goal::None)?);
         rows.push(Row::rate(&samples, what, "our TC", "nft prerouting", Goal::None)?);
         rows.push(Row::rate(&samples, what, "our TC", "iptables INPUT", Goal::None)?);
+        rows.push(Row::rate(&samples, what, "our TC", "ufw", Goal::None)?);
     }
+    let title = "Dropped by one processor, in million packets a second of its time";
+    table::keep("flood.svg", &picture::bars(title, "M/s", &groups))?;
     rows.push(attribution(&guard, &outside, doors[1].outside, &frame)?);
     Ok(rows)
 }

@@ -11,11 +11,12 @@ mod frames;
 mod measure;
 mod metrics;
 mod one;
+mod picture;
 mod reload;
 mod table;
+mod traffic;
 mod up;
-
-use std::path::Path;
+mod vpn;
 
 use anyhow::Result;
 use tests::{require, requires};
@@ -23,9 +24,11 @@ use tests::{require, requires};
 type Rows = fn() -> Result<Vec<table::Row>>;
 
 /// What may be asked for by name, the heading, and what measures it.
-const TABLES: [(&str, &str, Rows); 5] = [
+const TABLES: [(&str, &str, Rows); 7] = [
     ("one", "one packet", one::rows),
     ("flood", "a flood over a veth, one processor", flood::rows),
+    ("traffic", "traffic to another port", traffic::rows),
+    ("vpn", "requests under a flood", vpn::rows),
     ("reload", "reload with an allow-list of 100 000 networks", reload::rows),
     ("attach", "a gap, and how long", attach::rows),
     ("metrics", "reading the counters", metrics::rows),
@@ -34,13 +37,13 @@ const TABLES: [(&str, &str, Rows); 5] = [
 fn main() -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
     require!(requires::tool("xdp-filter"), requires::tool("ethtool"), requires::tool("unshare"));
+    require!(requires::tool("ufw"), requires::wireguard());
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     for (name, heading, rows) in TABLES {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
             let rows = rows()?;
             table::print(heading, &rows);
-            let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
-            table::write(&folder.join(format!("{name}.json")), &rows)?;
+            table::write(name, &rows)?;
         }
     }
     Ok(())

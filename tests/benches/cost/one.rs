@@ -38,7 +38,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
         let size = program.size()?;
         println!(
             "{name}: {} instructions, {} bytes of machine code, {} instructions verified",
-            size.instructions, size.jited, size.verified
+            size.instructions, size.machine, size.verified
         );
     }
     let (bare_pass, bare_drop) = (Program::bare(Kind::Xdp, 2)?, Program::bare(Kind::Xdp, 1)?);

@@ -44,11 +44,23 @@ impl Row {
 
     /// One contender's packets per second over another's.
     pub(crate) fn rate(samples: &Samples, what: &str, name: &str, against: &str, goal: Goal) -> Result<Self> {
+        Self::speed(samples, what, name, against, goal, |nanoseconds| format!("{:.2} M/s", 1e3 / nanoseconds))
+    }
+
+    /// One contender's speed over another's; `figure` makes one of the nanoseconds that something took.
+    pub(crate) fn speed(
+        samples: &Samples,
+        what: &str,
+        name: &str,
+        against: &str,
+        goal: Goal,
+        figure: impl Fn(f64) -> String,
+    ) -> Result<Self> {
         let (cost, base) = (samples.cost(name)?, samples.cost(against)?);
         Ok(Self {
             what: format!("{what}: {name}"),
-            figure: format!("{:.2} M/s", 1e3 / cost.median),
-            base: format!("{against} {:.2} M/s", 1e3 / base.median),
+            figure: figure(cost.median),
+            base: format!("{against} {}", figure(base.median)),
             ratio: samples.ratio(against, name)?,
             goal,
         })
@@ -111,10 +123,14 @@ pub(crate) fn print(heading: &str, rows: &[Row]) {
 }
 
 /// Writes the rows where a machine finds them.
-pub(crate) fn write(path: &Path, rows: &[Row]) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
+pub(crate) fn write(name: &str, rows: &[Row]) -> Result<()> {
     let rows: Vec<Value> = rows.iter().map(Row::json).collect();
-    Ok(fs::write(path, serde_json::to_string_pretty(&rows)?)?)
+    keep(&format!("{name}.json"), &serde_json::to_string_pretty(&rows)?)
+}
+
+/// Writes a file to `target/bench`.
+pub(crate) fn keep(name: &str, text: &str) -> Result<()> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
+    fs::create_dir_all(&folder)?;
+    Ok(fs::write(folder.join(name), text)?)
 }

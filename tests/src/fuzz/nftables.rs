@@ -64,6 +64,10 @@ fn named(decision: Option<Decision>, nftables: bool, seen: &Seen) -> Option<Comp
 }
 
 /// Prerouting, and the hook that comes after it for this destination; no NAT in between.
+///
+/// # Panics
+///
+/// Never: the name is one.
 pub fn drops(ruleset: &Ruleset, facts: &PacketFacts) -> bool {
     let onward = facts.destination == AddressType::Unicast;
     let next = if onward { Hook::Forward } else { Hook::Input };

@@ -5,7 +5,7 @@ use ollama_guard_common::Outcome;
 use ollama_guard_common::abi::{Counter, InterfaceCounters, SEATS, ServiceIndex};
 
 use super::{Counted, Model, Way};
-use crate::prog_run::{PerCpuMap, Program};
+use crate::prog_run::{PerCpuMap, Program, Size};
 
 /// The programs of one policy, and the model of them.
 #[derive(Debug)]
@@ -58,6 +58,15 @@ impl Loaded {
     pub fn meet_in_buffers(&mut self, frame: &[u8], linear: usize) -> Result<(bool, Vec<Counted>)> {
         let verdict = self.xdp.run_xdp(frame, self.interface, Some(linear))?;
         Ok((verdict == 2, self.counted()?))
+    }
+
+    /// How large the program for this way is.
+    pub fn size(&self, way: Way) -> Result<Size> {
+        match way {
+            Way::Xdp => self.xdp.size(),
+            Way::Tc => self.tc.size(),
+            Way::TcLayer3 => self.layer3.size(),
+        }
     }
 
     /// What was counted since the last call.

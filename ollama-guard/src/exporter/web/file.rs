@@ -93,12 +93,16 @@ pub fn check(path: &Path) -> Result<(), WebError> {
 /// Reads the file; what it names is read by [`Read::web`].
 pub(super) fn read(path: &Path) -> Result<Read, WebError> {
     let unusable = |problem: String| WebError::Unusable { file: path.to_owned(), key: "metrics.web_config", problem };
-    let text = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+    parse(path, &fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?)
+}
+
+/// Reads the file's text.
+pub(super) fn parse(path: &Path, text: &str) -> Result<Read, WebError> {
     let invalid = |line, column, problem| WebError::Invalid { file: path.to_owned(), line, column, problem };
     let mut written: Written = if text.trim().is_empty() {
         Written { tls_server_config: None, basic_auth_users: BTreeMap::new() }
     } else {
-        serde_saphyr::from_str(&text).map_err(|error| {
+        serde_saphyr::from_str(text).map_err(|error| {
             let place = error.location();
             let (line, column) = place.map_or((1, 1), |place| (place.line(), place.column()));
             invalid(line, column, plain(&error.without_snippet().to_string()))

@@ -57,7 +57,7 @@ impl Users {
     }
 }
 
-fn credentials(authorization: &[u8]) -> Option<(String, String)> {
+pub(super) fn credentials(authorization: &[u8]) -> Option<(String, String)> {
     let (scheme, encoded) = std::str::from_utf8(authorization).ok()?.split_once(' ')?;
     let plain = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded.trim()).ok())??;
     let (user, password) = std::str::from_utf8(&plain).ok()?.split_once(':')?;
