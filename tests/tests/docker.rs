@@ -131,6 +131,29 @@ fn published_without_the_userland_proxy() -> Result<()> {
     published(&options)
 }
 
+/// Docker that keeps away from iptables: docker-proxy is all there is, for both families.
+#[test]
+fn published_without_iptables() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard(), docker::available());
+    let world = World::new()?;
+    let (internet, lan) = (world.internet()?, world.lan()?);
+    let docker = Docker::start(&world.guard, &["--iptables=false"])?;
+    docker.serve("ollama", &["-p", "11434:11434", "-p", "8080:11434", "-p", "9090:80"])?;
+    let (strangers, friends) = (internet.guard.both(), lan.guard.both());
+    for port in [PORT, REMAPPED, OTHER] {
+        all_open(&internet.ns, &strangers, port).context("unguarded")?;
+    }
+    ensure!(rules(&world.guard)?.is_empty(), "{}", rules(&world.guard)?);
+
+    let guard = Guard::start(&world.guard, POLICY)?;
+    guard.status_when("the derived port", |status| derived(status)[0]["container"] == "ollama")?;
+    for port in [PORT, REMAPPED] {
+        all_silent(&internet.ns, &strangers, port)?;
+        all_open(&lan.ns, &friends, port).context("trusted")?;
+    }
+    all_open(&internet.ns, &strangers, OTHER).context("a port of the container that is not guarded")
+}
+
 #[test]
 fn container_access_decides_about_the_hosts_own_port() -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard(), docker::available());

@@ -29,12 +29,17 @@ fn main() -> Result<()> {
             catch_unwind(AssertUnwindSafe(|| classifier::check(frame))).map_err(|_| anyhow!("see above"))
         }),
         "kernel" => {
-            [Class::Guarded, Class::Container, Class::Trusted].into_iter().zip(seed..).try_for_each(|(class, seed)| {
+            let (policy, router) = (kernel::POLICY.to_owned(), kernel::router());
+            let stands = [
+                ("guarded interface", &policy, Class::Guarded),
+                ("guarded interface of a router", &router, Class::Guarded),
+                ("container bridge", &policy, Class::Container),
+                ("trusted interface", &policy, Class::Trusted),
+            ];
+            (stands.into_iter().zip(seed..)).try_for_each(|((name, policy, class), seed)| {
                 Stand::run(|stand| {
-                    let mut loaded = stand.load(kernel::POLICY, class)?;
-                    let what = format!("kernel, {class} interface");
-                    let mut kinds = BTreeMap::<_, u64>::new();
-                    hammer(&what, time / 3, seed, &Addresses::of(&NETWORK), |frame| {
+                    let (mut loaded, mut kinds) = (stand.load(policy, class)?, BTreeMap::<_, u64>::new());
+                    hammer(&format!("kernel, {name}"), time / 4, seed, &Addresses::of(&NETWORK), |frame| {
                         *kinds.entry(kernel::check(&mut loaded, frame)?).or_default() += 1;
                         Ok(())
                     })?;

@@ -22,6 +22,11 @@ pub const POLICY: &str = r#"
     source = "2001:db8:5::/48"
 "#;
 
+/// The same on a router that only observes.
+pub fn router() -> String {
+    format!("forwarded = \"pass\"\nmode = \"observe\"\n{POLICY}")
+}
+
 /// Gives the frame to every program that takes it. An error if one of them does something else than the host's classifier,
 /// or if the planned ruleset does; says how that compares.
 pub fn check(loaded: &mut Loaded, frame: &[u8]) -> Result<Comparison> {

@@ -1,13 +1,13 @@
-//! The planned ruleset against the decision of the eBPF layer: what one drops the other drops, but for the few kinds of
-//! packets that are named here.
+//! The planned ruleset against the decision of the eBPF layer: what one refuses the other refuses (drops, or would drop
+//! where it only observes), but for the few kinds of packets that are named here.
 
 use anyhow::{Context, Result};
 use ollama_guard::seatbelt::ruleset::{
-    AddressType, Hook, PacketFacts, Ruleset,
+    AddressType, CounterName, Hook, PacketFacts, Refused, Rule, Ruleset,
     Transport::{Port, Truncated, Unknown},
     Verdict,
 };
-use ollama_guard_common::{Decision, Reason, Verdict as Wall};
+use ollama_guard_common::{Decision, Fate, Reason};
 
 use crate::stand::{Model, Seen, Way};
 
@@ -20,8 +20,8 @@ pub enum Comparison {
     Unseen,
     /// Both pass it.
     BothPass,
-    /// Both drop it.
-    BothDrop,
+    /// Both refuse it.
+    BothRefuse,
     /// More headers than the eBPF layer follows; nftables reads on.
     ManyHeaders,
     /// nftables does not look behind an authentication header. Nor does the kernel, without a security association; with
@@ -40,17 +40,17 @@ pub enum Comparison {
 pub fn compare(model: &Model, frame: &[u8]) -> Result<Comparison> {
     let Some(seen) = model.seen(frame) else { return Ok(Comparison::Unseen) };
     let decision = model.decide(Way::Xdp, frame);
-    let wall = decision.is_some_and(|decision| decision.verdict() == Wall::Drop);
-    let nftables = drops(model.ruleset(), &seen.facts);
+    let wall = decision.is_some_and(|decision| decision.outcome.fate() != Fate::Passed);
+    let nftables = refuses(model.ruleset(), &seen.facts);
     match (wall, nftables) {
-        (true, true) => Ok(Comparison::BothDrop),
+        (true, true) => Ok(Comparison::BothRefuse),
         (false, false) => Ok(Comparison::BothPass),
         _ => named(decision, nftables, &seen)
-            .with_context(|| format!("eBPF: {decision:?}, nftables drops it: {nftables}; {seen:?}")),
+            .with_context(|| format!("eBPF: {decision:?}, nftables refuses it: {nftables}; {seen:?}")),
     }
 }
 
-/// The kind of a packet that one layer drops and the other passes, if it is one of those on which they may differ.
+/// The kind of a packet that one layer refuses and the other passes, if it is one of those on which they may differ.
 fn named(decision: Option<Decision>, nftables: bool, seen: &Seen) -> Option<Comparison> {
     match (decision.map(|decision| decision.outcome.reason()), seen.facts.transport) {
         (_, Truncated(_) | Unknown) if nftables && seen.is_nested => Some(Comparison::NestedFragment),
@@ -64,15 +64,14 @@ fn named(decision: Option<Decision>, nftables: bool, seen: &Seen) -> Option<Comp
 }
 
 /// Prerouting, and the hook that comes after it for this destination; no NAT in between.
-///
-/// # Panics
-///
-/// Never: the name is one.
-pub fn drops(ruleset: &Ruleset, facts: &PacketFacts) -> bool {
+fn refuses(ruleset: &Ruleset, facts: &PacketFacts) -> bool {
     let onward = facts.destination == AddressType::Unicast;
     let next = if onward { Hook::Forward } else { Hook::Input };
     let egress = onward.then(|| "uplink0".parse().expect("a name"));
-    [(Hook::Prerouting, None), (next, egress)]
-        .into_iter()
-        .any(|(hook, egress)| ruleset.evaluate(&PacketFacts { hook, egress, ..facts.clone() }) == Verdict::Drop)
+    [(Hook::Prerouting, None), (next, egress)].into_iter().any(|(hook, egress)| {
+        let facts = PacketFacts { hook, egress, ..facts.clone() };
+        let would_drop =
+            |rule: &&Rule| matches!(rule.counter, Some(CounterName::Refused(Refused { observed: true, .. })));
+        ruleset.evaluate(&facts) == Verdict::Drop || ruleset.trace(&facts).iter().any(would_drop)
+    })
 }

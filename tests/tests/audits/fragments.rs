@@ -12,7 +12,10 @@ use tests::{require, requires};
 use crate::harness::audits;
 use crate::harness::frames::{Aim, Frames, Variant};
 
-audits!(fragments);
+audits!(fragments, defragmented);
+
+/// Connection tracking, which puts fragments together before any rule sees them (`nf_defrag_ipv4`, `nf_defrag_ipv6`).
+const TRACKED: &str = "table inet theirs { chain input { type filter hook input priority 0; ct state new accept; }; }";
 
 /// A piece of the TCP segment: from where to where, in bytes; the last one has no more after it.
 type Piece = (usize, usize);
@@ -59,7 +62,16 @@ fn carrying(packet: &Packet, headers: usize, id: u16, inside: &[u8]) -> Vec<u8> 
 
 fn fragments(layers: Layers) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
-    Frames::new(vec![
+    Frames::new(variants()).run(layers)
+}
+
+fn defragmented(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    Frames::new(variants()).beside(TRACKED).run(layers)
+}
+
+fn variants() -> Vec<Variant> {
+    vec![
         Variant::new("two pieces", |aim| v4(aim, &[(0, 24), (24, 44)])),
         Variant::new("a tiny first piece: the flags are in the second", |aim| v4(aim, &[(0, 8), (8, 44)])),
         Variant::new("every piece tiny", |aim| v4(aim, &[(0, 8), (8, 16), (16, 24), (24, 32), (32, 44)])),
@@ -91,6 +103,5 @@ fn fragments(layers: Layers) -> Result<()> {
             vec![aim.v6().behind(&[first, later]).bytes()]
         })
         .refused_by_the_kernel("never complete"),
-    ])
-    .run(layers)
+    ]
 }

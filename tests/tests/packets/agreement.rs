@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use ollama_guard::class::Class;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
-use tests::fuzz::kernel::{POLICY, check};
+use tests::fuzz::kernel::{POLICY, check, router};
 use tests::packet::strategy::{self, Pool};
 use tests::stand::{NETWORK, Stand};
 use tests::{require, requires};
@@ -26,7 +26,7 @@ fn on_a_guarded_interface() -> Result<()> {
 #[test]
 fn on_a_guarded_interface_of_a_router() -> Result<()> {
     require!(requires::root(), requires::bpffs());
-    agree(&format!("forwarded = \"pass\"\nmode = \"observe\"\n{POLICY}"), Class::Guarded)
+    agree(&router(), Class::Guarded)
 }
 
 #[test]

@@ -19,7 +19,7 @@ use ollama_guard::seatbelt::ruleset::{PacketFacts, Transport::LaterFragment};
 use ollama_guard::seatbelt::{Seatbelt, TABLE};
 use tests::frames::Wire;
 use tests::fuzz::generate::{self, Addresses, Random};
-use tests::fuzz::kernel::POLICY;
+use tests::fuzz::kernel::{POLICY, router};
 use tests::packet::strategy::Frame;
 use tests::packet::{ETHERNET, Packet, seal_v4};
 use tests::stand::{Model, NETWORK, Stand};
@@ -40,7 +40,7 @@ fn on_a_guarded_interface() -> Result<()> {
 #[test]
 fn on_a_guarded_interface_of_a_router() -> Result<()> {
     require!(requires::root(), requires::bpffs());
-    counted_alike(&format!("forwarded = \"pass\"\nmode = \"observe\"\n{POLICY}"), Class::Guarded)
+    counted_alike(&router(), Class::Guarded)
 }
 
 #[test]

@@ -32,7 +32,7 @@ const MODULES: &[&str] = &[
     "kernel/drivers/net/vrf.ko",
 ];
 /// Loaded at the start: what a kernel does not load by itself when it is asked for.
-const LOADED: &str = "nf_tables nft_fib_inet tun";
+const LOADED: &str = "nf_tables nft_fib_inet tun mpls_router";
 
 /// Writes the archive for one kernel.
 pub(super) fn write(image: &Path, kernel: &Kernel, guard: &Path, programs: &Programs) -> Result<()> {

@@ -117,13 +117,14 @@ pub(crate) struct Frames {
     variants: Vec<Variant>,
     sysctls: Vec<(&'static str, &'static str)>,
     links: &'static str,
+    rules: &'static str,
     udp: bool,
 }
 
 impl Frames {
     /// Of these attacks on a TCP port.
     pub(crate) fn new(variants: Vec<Variant>) -> Self {
-        Self { variants, sysctls: Vec::new(), links: "", udp: false }
+        Self { variants, sysctls: Vec::new(), links: "", rules: "", udp: false }
     }
 
     /// Of attacks on a UDP port.
@@ -139,6 +140,11 @@ impl Frames {
     /// On a host set up by these lines of `ip`; each side's interface stands where they say `INTERFACE`.
     pub(crate) fn after(self, links: &'static str) -> Self {
         Self { links, ..self }
+    }
+
+    /// On a host with these nftables rules of somebody else.
+    pub(crate) fn beside(self, rules: &'static str) -> Self {
+        Self { rules, ..self }
     }
 
     /// Runs it in one arrangement of layers.
@@ -196,6 +202,9 @@ impl<'a> Scene<'a> {
     fn new(audit: &'a Frames) -> Result<Self> {
         let world = World::new()?;
         let (internet, lan) = (world.internet()?, world.lan()?);
+        if !audit.rules.is_empty() {
+            world.guard.nft(audit.rules)?;
+        }
         for interface in [internet.interface, lan.interface] {
             world.guard.ip(&format!("link set {interface} address {MAC}"))?;
             for &(key, value) in &audit.sysctls {
