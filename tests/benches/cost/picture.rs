@@ -26,7 +26,7 @@ const STYLE: &str = "text{font:13px sans-serif;fill:#24292f}.bar{fill:#8c959f}.o
 pub(crate) fn bars(title: &str, unit: &str, groups: &[(String, Vec<Bar>)]) -> String {
     let most = groups.iter().flat_map(|(_, bars)| bars).map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
     let (mut body, mut y) = (String::new(), LINE);
-    let mut text = |body: &mut String, x: f64, y: f64, class: &str, words: &str| {
+    let text = |body: &mut String, x: f64, y: f64, class: &str, words: &str| {
         // Cannot fail: it is a string.
         let _ = writeln!(body, "<text class=\"{class}\" x=\"{x:.0}\" y=\"{:.0}\">{}</text>", y - 7.0, escaped(words));
     };
