@@ -8,8 +8,19 @@ use crate::exit::Exit;
 use crate::exporter::activation;
 use crate::{logs, service};
 
+/// Large buffers go back to the kernel once they are freed. The GNU C library would learn to keep them, although the
+/// counters of tens of thousands of sources are read but now and then.
+fn keep_no_large_buffers() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: changes a setting of the allocator; there are no other threads yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+    }
+}
+
 /// Enforces and stays.
 pub(super) fn run(file: Option<&Path>) -> anyhow::Result<Exit> {
+    keep_no_large_buffers();
     let sockets = activation::sockets();
     let policy = match load(file) {
         Ok(policy) => policy,

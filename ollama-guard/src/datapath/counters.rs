@@ -64,7 +64,6 @@ pub struct SourceReading {
 impl Reading {
     /// Reads everything.
     pub(super) fn take(maps: &SharedMaps) -> Result<Self, DatapathError> {
-        let mut sources = Vec::new();
         let now = monotonic();
         // What was entered before what is there: what comes in between is not taken for gone.
         let gates = maps.gate.get_per_cpu(&0).map_err(DatapathError::map("read", "gate"))?.unwrap_or_default();
@@ -72,9 +71,8 @@ impl Reading {
         let clients = maps.clients.entries().map_err(DatapathError::map("read", "clients"))?;
         let strangers = strangers::read(maps).map_err(DatapathError::map("read", "strangers"))?;
         let held = clients.iter().map(|(key, _)| key).collect::<HashSet<_>>().len() + strangers.held;
-        for (key, value) in clients.into_iter().chain(strangers.sources) {
-            sources.push(source(&key, &value, now));
-        }
+        let mut sources = Vec::with_capacity(clients.len() + strangers.sources.len());
+        sources.extend(clients.into_iter().chain(strangers.sources).map(|(key, value)| source(&key, &value, now)));
         let mut interfaces = BTreeMap::new();
         for (index, per_cpu) in maps.interfaces.all().map_err(DatapathError::map("read", "interfaces"))? {
             interfaces.insert(index, InterfaceReading::sum(&per_cpu, monotonic()));

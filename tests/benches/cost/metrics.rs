@@ -1,10 +1,13 @@
 //! What it costs to read as many senders as the kernel remembers, and to read nothing.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 use tests::frames::Wire;
 use tests::guard::Guard;
 use tests::packet::Packet;
@@ -29,8 +32,9 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let world = World::new()?;
     let internet = world.internet()?;
     let mut guard = Guard::start(&world.guard, "")?;
+    let pid = guard.process()?.pid();
     wait::until("metrics", Duration::from_secs(5), || Scrape::get(&world.guard, METRICS).is_ok())?;
-    let fresh = guard.process()?.resident()?;
+    let fresh = resident(pid)?;
 
     let wire = Wire::open(&internet.ns, "eth0")?;
     let packet = Packet { to: world.guard.mac("inet0")?, ..Packet::v4(11434) };
@@ -46,37 +50,65 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     ensure!(tracked >= ENOUGH, "only {tracked} senders are remembered");
     println!("{tracked} senders");
 
-    let mut times = [Vec::new(), Vec::new(), Vec::new()];
+    // On a machine that does other things too the time until the answer says little; the time that somebody worked for it does.
+    let mut times: [Vec<f64>; 6] = Default::default();
     for round in 0..=ROUNDS {
         // A reading serves for as long as it took: each of these is to be a new one.
         sleep(Duration::from_millis(100));
-        let scrape = timed(|| Scrape::get(&world.guard, METRICS).map(drop))?;
-        let status = timed(|| guard.command(&["status"]).map(drop))?;
-        let sources = timed(|| guard.command(&["sources", "--json"]).map(drop))?;
+        let scrape = timed(|| busy(pid), || Scrape::get(&world.guard, METRICS).map(drop))?;
+        let status = timed(children, || guard.command(&["status"]).map(drop))?;
+        let sources = timed(children, || guard.command(&["sources", "--json"]).map(drop))?;
         if round > 0 {
-            for (times, time) in times.iter_mut().zip([scrape, status, sources]) {
+            for (times, time) in times.iter_mut().zip([scrape, status, sources].concat()) {
                 times.push(time);
             }
         }
     }
-    let [scrape, status, sources] = times.map(Spread::of);
-    let full = guard.process()?.resident()?;
-    let before = guard.process()?.busy()?;
+    let [scrape_work, scrape, status_work, status, sources_work, sources] = times.map(Spread::of);
+    let full = resident(pid)?;
+    let before = busy(pid)?;
     sleep(IDLE);
-    let idle = guard.process()?.busy()?.saturating_sub(before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+    let idle = (busy(pid)? - before) / IDLE.as_secs_f64() * 100.0;
     Ok(vec![
-        Row::figure("65,536 senders: /metrics", scrape, "ms", Goal::AtMost(60.0)),
-        Row::figure("65,536 senders: status", status, "ms", Goal::AtMost(60.0)),
-        Row::figure("65,536 senders: sources --json", sources, "ms", Goal::None),
+        Row::figure("65,536 senders: work for /metrics", scrape_work, "ms", Goal::AtMost(60.0)),
+        Row::figure("65,536 senders: work for status", status_work, "ms", Goal::AtMost(60.0)),
+        Row::figure("65,536 senders: work for sources --json", sources_work, "ms", Goal::None),
+        Row::figure("until /metrics is there", scrape, "ms", Goal::None),
+        Row::figure("until status is there", status, "ms", Goal::None),
+        Row::figure("until sources --json is there", sources, "ms", Goal::None),
         Row::figure("the daemon's memory at first", Spread::of([fresh]), "MiB", Goal::None),
         Row::figure("the daemon's memory afterwards", Spread::of([full]), "MiB", Goal::AtMost(16.0)),
         Row::figure("the daemon's idle processor time", Spread::of([idle]), "%", Goal::AtMost(0.2)),
     ])
 }
 
-/// In milliseconds.
-fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
-    let start = Instant::now();
+/// Processor time by this account, and time, in milliseconds.
+fn timed(account: impl Fn() -> Result<f64>, work: impl FnOnce() -> Result<()>) -> Result<[f64; 2]> {
+    let (start, before) = (Instant::now(), account()?);
     work()?;
-    Ok(start.elapsed().as_secs_f64() * 1e3)
+    Ok([(account()? - before) * 1e3, start.elapsed().as_secs_f64() * 1e3])
+}
+
+/// Processor time of the commands that have ended, in seconds.
+fn children() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let seconds = |time: TimeVal| Duration::from_micros(time.num_microseconds().unsigned_abs()).as_secs_f64();
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+/// Resident memory in MiB.
+fn resident(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+}
+
+/// Processor time in seconds, to the nanosecond: of every thread, by the scheduler's account.
+fn busy(pid: u32) -> Result<f64> {
+    let mut sum = 0.0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let account = fs::read_to_string(task?.path().join("schedstat"))?;
+        sum += account.split(' ').next().context("no schedstat")?.parse::<f64>()? / 1e9;
+    }
+    Ok(sum)
 }

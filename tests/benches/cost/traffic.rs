@@ -1,4 +1,4 @@
-//! What the guard costs traffic that is none of its business, its hooks as `auto` chooses them, both layers.
+//! What the guard costs traffic that is none of its business, its hooks as `auto` chooses them.
 //!
 //! One thread is both ends of a connection over a veth, so its time is all there is: the programs', and the kernel's work
 //! in between.
@@ -31,10 +31,13 @@ struct Connection {
 /// The rows of the table.
 pub(crate) fn rows() -> Result<Vec<Row>> {
     let outside = Netns::new("outside")?;
-    let (guarded, open) = (Host::new("guarded")?, Host::new("open")?);
-    let (on, off) = (connect(&outside, &guarded, "on0", 1)?, connect(&outside, &open, "off0", 2)?);
-    let guard = Guard::start(&guarded.ns, "")?;
-    guard.attached_as("on0", "guarded")?;
+    let (guarded, half, open) = (Host::new("guarded")?, Host::new("half")?, Host::new("open")?);
+    let on = connect(&outside, &guarded, "on0", 1)?;
+    let alone = connect(&outside, &half, "half0", 2)?;
+    let off = connect(&outside, &open, "off0", 3)?;
+    let guards = [Guard::start(&guarded.ns, "")?, Guard::start(&half.ns, "seatbelt = false")?];
+    guards[0].attached_as("on0", "guarded")?;
+    guards[1].attached_as("half0", "guarded")?;
 
     let mut rows = Vec::new();
     for (what, figure, work) in [
@@ -42,12 +45,14 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
         ("request and answer", |nanoseconds| format!("{:.2} µs", nanoseconds / 1e3), Connection::requests),
     ] {
         let mut contenders = Vec::new();
-        for (name, ends) in [("guard off", &off), ("guard on", &on)] {
+        for (name, ends) in [("guard off", &off), ("eBPF alone", &alone), ("guard on", &on)] {
             let mut ends = Connection { client: ends.client.try_clone()?, server: ends.server.try_clone()? };
             contenders.push(Contender { name: name.to_owned(), work: Box::new(move || work(&mut ends)) });
         }
         let samples = outside.enter(|| pin().and_then(|()| race(contenders, ROUNDS)))??;
-        rows.push(Row::speed(&samples, what, "guard on", "guard off", Goal::AtLeast(0.98), figure)?);
+        for (name, goal) in [("guard on", Goal::AtLeast(0.98)), ("eBPF alone", Goal::None)] {
+            rows.push(Row::speed(&samples, what, name, "guard off", goal, figure)?);
+        }
     }
     Ok(rows)
 }
