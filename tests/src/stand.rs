@@ -27,7 +27,7 @@ use crate::prog_run::{PerCpuMap, Program};
 
 pub use loaded::Loaded;
 pub use model::{Model, NEIGHBOUR, NETWORK};
-pub use seen::Seen;
+pub use seen::{Oddity, Seen};
 
 /// The name of the stand's interface.
 pub const INTERFACE: &str = "eth0";

@@ -1,4 +1,4 @@
-//! IPsec without an interface of its own: what comes out of ESP (RFC 4303) has arrived on the interface that carried it,
+//! `IPsec` without an interface of its own: what comes out of ESP (RFC 4303) has arrived on the interface that carried it,
 //! which is guarded. Runs in the virtual machines too (`cargo xtask test --vm`): not every kernel has ESP.
 
 use std::net::IpAddr;

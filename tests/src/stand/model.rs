@@ -64,14 +64,14 @@ pub const NETWORK: [&str; 24] = [
 pub(super) fn kind(destination: IpAddr) -> AddressType {
     match destination {
         IpAddr::V4(address) => match address.octets() {
-            [0, ..] | [255, 255, 255, 255] | [192, 0, 2, 255] | [127, 255, 255, 255] => AddressType::Broadcast,
+            [0, ..] | [127 | 255, 255, 255, 255] | [192, 0, 2, 255] => AddressType::Broadcast,
             [224..=239, ..] => AddressType::Multicast,
             [127, ..] | [192, 0, 2, 1] | [10, 99, 0, 1] => AddressType::Local,
             _ => AddressType::Unicast,
         },
         IpAddr::V6(address) => match (address.segments(), address.to_bits() & u128::from(u64::MAX)) {
             _ if address.is_multicast() => AddressType::Multicast,
-            ([0x2001, 0xdb8, 0, 0, ..], 1) | ([0x2001, 0xdb8, 0x99, 0, ..], 1) => AddressType::Local,
+            ([0x2001, 0xdb8, 0 | 0x99, 0, ..], 1) => AddressType::Local,
             ([0x2001, 0xdb8, 0, 0, ..], 0) => AddressType::Anycast,
             ([0x2001, 0xdb8, 5, 0xffff, ..], _) => AddressType::Unreachable,
             ([0x2001, 0xdb8, 0, 0, ..] | [0x2001, 0xdb8, 5, ..] | [0xfe80, ..], _) => AddressType::Unicast,
