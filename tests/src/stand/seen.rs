@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use ollama_guard::policy::InterfaceName;
 use ollama_guard::seatbelt::ruleset::{AddressType, Hook, PacketFacts, Transport};
 
-use super::model::{Model, kind};
+use super::model::Model;
+use super::network::kind;
 
 const AUTHENTICATION: u8 = 51;
 
