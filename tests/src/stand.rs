@@ -3,6 +3,7 @@
 
 mod loaded;
 mod model;
+mod network;
 mod seen;
 mod truth;
 
@@ -26,8 +27,9 @@ use crate::netns::Netns;
 use crate::prog_run::{PerCpuMap, Program};
 
 pub use loaded::Loaded;
-pub use model::{Model, NEIGHBOUR, NETWORK};
-pub use seen::Seen;
+pub use model::Model;
+pub use network::{NEIGHBOUR, NETWORK};
+pub use seen::{Oddity, Seen};
 
 /// The name of the stand's interface.
 pub const INTERFACE: &str = "eth0";
@@ -91,7 +93,7 @@ impl Stand {
         let (ns, peer) = (Netns::new("stand")?, Netns::new("far")?);
         ns.forward()?;
         ns.ip(&format!("link add {INTERFACE} type veth peer name far0 netns {}", peer.name()))?;
-        ns.ip(&model::SETUP.replace("INTERFACE", INTERFACE))?;
+        ns.ip(&network::SETUP.replace("INTERFACE", INTERFACE))?;
         peer.ip("link set far0 mtu 9000 up")?;
         ns.enter(|| test(&mut Self::new()?, &peer))?
     }

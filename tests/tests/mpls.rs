@@ -7,25 +7,24 @@ use std::time::Duration;
 use anyhow::Result;
 use tests::frames::Wire;
 use tests::guard::Guard;
-use tests::layers::Layers;
 use tests::listener::Listener;
 use tests::packet::{ETHERNET, Network, Packet, V4};
 use tests::topology::World;
-use tests::{for_each_arrangement, require, requires, wait};
+use tests::{require, requires, wait};
 
 const PORT: u16 = 11434;
 
-for_each_arrangement!(a_label_popped_onto_loopback_is_a_way_around, a_label_without_a_route_is_none);
-
-fn a_label_popped_onto_loopback_is_a_way_around(layers: Layers) -> Result<()> {
-    labelled(layers, true)
+#[test]
+fn a_label_popped_onto_loopback_is_a_way_around() -> Result<()> {
+    labelled(true)
 }
 
-fn a_label_without_a_route_is_none(layers: Layers) -> Result<()> {
-    labelled(layers, false)
+#[test]
+fn a_label_without_a_route_is_none() -> Result<()> {
+    labelled(false)
 }
 
-fn labelled(layers: Layers, is_popped: bool) -> Result<()> {
+fn labelled(is_popped: bool) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
     let world = World::new()?;
     let internet = world.internet()?;
@@ -54,7 +53,7 @@ fn labelled(layers: Layers, is_popped: bool) -> Result<()> {
     wire.send(&labelled(1001))?;
     assert_eq!(arrives(1001), is_popped, "an unguarded host, by MPLS");
 
-    let _guard = Guard::start(&world.guard, &layers.policy(""))?;
+    let _guard = Guard::start(&world.guard, "")?;
     wire.send(&syn(1002).bytes())?;
     wire.send(&labelled(1003))?;
     assert_eq!(arrives(1003), is_popped, "a guarded host, by MPLS");

@@ -114,6 +114,29 @@ fn an_orphan_is_adopted_verified_and_rewritten() {
     });
 }
 
+/// Flags of a table cannot be changed: one without them is replaced by another, which goes on counting.
+#[test]
+fn a_table_that_is_replaced_keeps_its_counts() {
+    let host = Netns::new("replaced");
+    host.within(|| {
+        let ruleset = lower(&policy(), &Surroundings::default());
+        let mut unprotected = Seatbelt::open(TABLE).unwrap();
+        unprotected.unprotect();
+        unprotected.apply(&ruleset).unwrap();
+        for _ in 0..3 {
+            std::net::TcpStream::connect(("127.0.0.1", 11434)).unwrap_err();
+        }
+        let before = unprotected.status().unwrap();
+        assert_eq!((before.counters["prerouting_trusted"].packets, before.owner), (3, None));
+
+        let mut protected = Seatbelt::open(TABLE).unwrap();
+        protected.apply(&ruleset).unwrap();
+        let after = protected.status().unwrap();
+        assert_eq!(after.owner, Some(protected.port()));
+        assert_eq!(after.counters, before.counters);
+    });
+}
+
 #[test]
 fn many_sources_fit_into_one_batch() {
     let host = Netns::new("large");

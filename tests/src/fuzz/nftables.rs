@@ -9,7 +9,7 @@ use ollama_guard::seatbelt::ruleset::{
 };
 use ollama_guard_common::{Decision, Fate, Reason};
 
-use crate::stand::{Model, Seen, Way};
+use crate::stand::{Model, Oddity, Seen, Way};
 
 const AUTHENTICATION: u8 = 51;
 
@@ -53,8 +53,10 @@ pub fn compare(model: &Model, frame: &[u8]) -> Result<Comparison> {
 /// The kind of a packet that one layer refuses and the other passes, if it is one of those on which they may differ.
 fn named(decision: Option<Decision>, nftables: bool, seen: &Seen) -> Option<Comparison> {
     match (decision.map(|decision| decision.outcome.reason()), seen.facts.transport) {
-        (_, Truncated(_) | Unknown) if nftables && seen.is_nested => Some(Comparison::NestedFragment),
-        (_, Truncated(_) | Unknown) if nftables && seen.is_cut => Some(Comparison::CutByLength),
+        (_, Truncated(_) | Unknown) if nftables => seen.oddity.map(|oddity| match oddity {
+            Oddity::Nested => Comparison::NestedFragment,
+            Oddity::Cut => Comparison::CutByLength,
+        }),
         _ if nftables => None,
         (Some(Reason::Extension), _) => Some(Comparison::ManyHeaders),
         (_, Port(AUTHENTICATION, _) | Truncated(AUTHENTICATION)) => Some(Comparison::Authenticated),

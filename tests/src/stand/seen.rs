@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use ollama_guard::policy::InterfaceName;
 use ollama_guard::seatbelt::ruleset::{AddressType, Hook, PacketFacts, Transport};
 
-use super::model::{Model, kind};
+use super::model::Model;
+use super::network::kind;
 
 const AUTHENTICATION: u8 = 51;
 
@@ -18,12 +19,19 @@ pub struct Seen {
     pub facts: PacketFacts,
     /// Nothing stands before the hook: behind tags and hop-by-hop options the kernel may refuse it yet.
     pub is_certain: bool,
-    /// Its length field leaves out something of the frame.
-    pub is_cut: bool,
-    /// A later fragment inside a fragment.
-    pub is_nested: bool,
+    /// What may hide its port from rules alone.
+    pub oddity: Option<Oddity>,
     /// It is not for this host, and no route leads to whom it is for.
     pub is_lost: bool,
+}
+
+/// What reads otherwise to those who go by other fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    /// Its length field leaves out something of the frame.
+    Cut,
+    /// A later fragment inside a fragment.
+    Nested,
 }
 
 /// What nftables sees of a frame; checksums are taken for right. `None`: the kernel refuses it before any hook, or it is
@@ -55,7 +63,12 @@ pub(super) fn seen(frame: &[u8], interface: &InterfaceName) -> Option<Seen> {
         transport: read.transport,
     };
     let is_lost = facts.destination == AddressType::Unicast && !Model::is_onward(read.source, read.destination);
-    Some(Seen { facts, is_certain, is_cut: read.length + 2 < rest.len(), is_nested: read.is_nested, is_lost })
+    let oddity = match () {
+        () if read.is_nested => Some(Oddity::Nested),
+        () if read.length + 2 < rest.len() => Some(Oddity::Cut),
+        () => None,
+    };
+    Some(Seen { facts, is_certain, oddity, is_lost })
 }
 
 /// What an IP packet says.
