@@ -154,7 +154,7 @@ pub struct LastDrop {
 }
 
 /// Key of the maps `clients` (what passed) and `strangers` (what was refused).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SourceKey {
     /// [`crate::Address`]'s words.

@@ -1,6 +1,7 @@
 //! Sources of refused packets: what `strangers` holds, and what each CPU has yet to add to it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use ollama_guard_common::abi::{Pending, SourceCounters, SourceKey};
@@ -10,7 +11,7 @@ use super::shared::SharedMaps;
 /// What was read of the sources of refused packets.
 pub(super) struct Strangers {
     /// What each sent.
-    pub(super) sources: HashMap<SourceKey, SourceCounters>,
+    pub(super) sources: Vec<(SourceKey, SourceCounters)>,
     /// How many of them the table holds.
     pub(super) held: usize,
 }
@@ -19,8 +20,8 @@ pub(super) struct Strangers {
 /// into the table at any moment: between two looks at what is pending the table is asked again, and only what did
 /// not move meanwhile is added.
 pub(super) fn read(maps: &SharedMaps) -> io::Result<Strangers> {
-    let mut sources: HashMap<_, _> = maps.strangers.entries()?.into_iter().collect();
-    let held = sources.len();
+    let mut sources = Sources::new(maps.strangers.entries()?);
+    let held = sources.sorted.len();
     let before = pending(maps)?;
     for slot in &before {
         refresh(maps, &mut sources, &slot.key)?;
@@ -34,10 +35,38 @@ pub(super) fn read(maps: &SharedMaps) -> io::Result<Strangers> {
     }
     for (slot, _) in stayed {
         if slot.key.family != 0 {
-            add(sources.entry(slot.key).or_default(), &slot.counters);
+            add(sources.of(&slot.key), &slot.counters);
         }
     }
-    Ok(Strangers { sources, held })
+    Ok(Strangers { sources: sources.all(), held })
+}
+
+/// The table's entries, where they were read to: a second place for so many would cost more than to read them.
+struct Sources {
+    sorted: Vec<(SourceKey, SourceCounters)>,
+    /// Those that it did not hold.
+    others: BTreeMap<SourceKey, SourceCounters>,
+}
+
+impl Sources {
+    /// What was read twice counts as it was read last.
+    fn new(mut read: Vec<(SourceKey, SourceCounters)>) -> Self {
+        read.sort_unstable_by_key(|(key, counters)| (*key, Reverse(counters.counter.packets)));
+        read.dedup_by_key(|(key, _)| *key);
+        Self { sorted: read, others: BTreeMap::new() }
+    }
+
+    fn of(&mut self, key: &SourceKey) -> &mut SourceCounters {
+        match self.sorted.binary_search_by_key(key, |(key, _)| *key) {
+            Ok(at) => &mut self.sorted[at].1,
+            Err(_) => self.others.entry(*key).or_default(),
+        }
+    }
+
+    fn all(mut self) -> Vec<(SourceKey, SourceCounters)> {
+        self.sorted.extend(self.others);
+        self.sorted
+    }
 }
 
 /// Drops what is pending of sources on these interfaces. What other sources send in that instant may stay unattributed.
@@ -59,11 +88,11 @@ fn pending(maps: &SharedMaps) -> io::Result<Vec<Pending>> {
     Ok(gates.iter().flat_map(|gate| gate.pending).collect())
 }
 
-fn refresh(maps: &SharedMaps, sources: &mut HashMap<SourceKey, SourceCounters>, key: &SourceKey) -> io::Result<()> {
+fn refresh(maps: &SharedMaps, sources: &mut Sources, key: &SourceKey) -> io::Result<()> {
     if key.family != 0
         && let Some(counters) = maps.strangers.get(key)?
     {
-        sources.insert(*key, counters);
+        *sources.of(key) = counters;
     }
     Ok(())
 }

@@ -95,7 +95,7 @@ fn addresses() -> Result<()> {
     sh::run(&mut suites)
 }
 
-/// What the unit tests reach of the parts that decide.
+/// What the crates' own tests reach of the parts that decide. As root: rules are decided on, and then held against the kernel.
 fn coverage() -> Result<()> {
     let Some(tools) = llvm_tools()? else {
         return skip("no llvm-cov of the compiler's LLVM: rustup component add llvm-tools");
@@ -105,8 +105,17 @@ fn coverage() -> Result<()> {
         setup::cargo_install("cargo-llvm-cov", CARGO_LLVM_COV)?;
     }
     let mut cargo = sh::cargo("llvm-cov");
-    cargo.args(["--locked", "--package=ollama-guard-common", "--package=ollama-guard", "--lib", "--test=classifier"]);
-    cargo.args(["--summary-only", "--fail-under-lines", COVERED, "--ignore-filename-regex", NOT_PURE]);
+    cargo.args(["--locked", "--package=ollama-guard-common", "--package=ollama-guard", "--lib"]);
+    cargo.args([
+        "--test=classifier",
+        "--test=seatbelt",
+        "--summary-only",
+        "--fail-under-lines",
+        COVERED,
+        "--ignore-filename-regex",
+        NOT_PURE,
+    ]);
+    test::as_root(&mut cargo)?;
     cargo.envs([("LLVM_COV", tools.join("llvm-cov")), ("LLVM_PROFDATA", tools.join("llvm-profdata"))]);
     sh::run(cargo.env("CARGO_TARGET_DIR", deep("coverage")?))
 }
