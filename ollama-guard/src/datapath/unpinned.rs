@@ -9,6 +9,7 @@ use rustix::io::{Errno, read};
 use tokio::io::unix::AsyncFd;
 
 use super::pins::pin_error;
+use super::shared::SharedMaps;
 use super::{DatapathError, PinDirectory, Wall, sys};
 
 /// Wakes up when a pin goes, whoever removed it. It says *that*, not *what*.
@@ -63,7 +64,7 @@ impl Wall {
     /// detached, and has to be attached anew.
     pub fn pin_again(&self) -> Result<(), DatapathError> {
         self.pins.create()?;
-        for (name, map) in self.maps.iter().flat_map(|maps| maps.all()) {
+        for (name, map) in self.maps.iter().flat_map(SharedMaps::all) {
             pin_missing(map, &self.pins.map(name))?;
         }
         for (key, instance) in &self.instances {
