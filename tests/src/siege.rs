@@ -75,7 +75,9 @@ impl Siege {
         wait::until("every kind of packet to arrive while nothing guards", Duration::from_secs(20), || {
             let [tcp, udp] = siege.arrived(BEFORE);
             for (offset, seen) in [(0, tcp), (2, udp)] {
-                seen.iter().for_each(|packet| kinds[offset + usize::from(packet.source.is_ipv6())] = true);
+                for packet in seen {
+                    kinds[offset + usize::from(packet.source.is_ipv6())] = true;
+                }
             }
             kinds == [true; 4]
         })?;
