@@ -63,7 +63,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let full = guard.process()?.resident()?;
     let before = guard.process()?.busy()?;
     sleep(IDLE);
-    let idle = (guard.process()?.busy()? - before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+    let idle = guard.process()?.busy()?.saturating_sub(before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
     Ok(vec![
         Row::figure("65,536 senders: /metrics", scrape, "ms", Goal::AtMost(60.0)),
         Row::figure("65,536 senders: status", status, "ms", Goal::AtMost(60.0)),
