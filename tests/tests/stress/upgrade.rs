@@ -25,7 +25,7 @@ const AT_ONCE: Duration = Duration::from_secs(15);
 
 fn programs(guard: &Guard<'_>) -> Result<BTreeSet<PathBuf>> {
     let pins = fs::read_dir(guard.pins().join(format!("v{ABI_VERSION}/programs")))?;
-    Ok(pins.map(|pin| Ok(pin?.path())).collect::<Result<_>>()?)
+    pins.map(|pin| Ok(pin?.path())).collect()
 }
 
 fn upgrades(layers: Layers) -> Result<()> {
@@ -38,9 +38,9 @@ fn upgrades(layers: Layers) -> Result<()> {
     for nth in 0..rounds {
         let before = programs(&guard)?;
         if nth % 2 == 0 {
-            guard.stop()?
+            guard.stop()?;
         } else {
-            guard.kill()?
+            guard.kill()?;
         }
         assault.is_held()?;
         guard.install(builds.build(nth)?);
