@@ -112,7 +112,7 @@ impl<'a> Guard<'a> {
         let line: Vec<&str> = line.iter().map(String::as_str).collect();
         let mut command = self.ns.command(line[0], &line[1..]);
         if let Some(manager) = &mut self.manager {
-            manager.skip()?;
+            manager.skip();
             command.env("NOTIFY_SOCKET", manager.path());
         }
         self.process = Some(Process::spawn(&command, line[0])?);

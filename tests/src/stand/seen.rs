@@ -13,7 +13,6 @@ const AUTHENTICATION: u8 = 51;
 
 /// A packet as nftables sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each may be true without the others")]
 pub struct Seen {
     /// What rules can ask of it in prerouting.
     pub facts: PacketFacts,

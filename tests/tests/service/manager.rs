@@ -64,7 +64,7 @@ fn the_watchdog_is_fed_while_nothing_happens() -> Result<()> {
     }
     assert!(start.elapsed() > Duration::from_secs(1), "fed without end: {:?}", manager.heard);
     daemon.signal(Signal::SIGSTOP)?;
-    manager.skip()?;
-    assert!(manager.hears_nothing(Duration::from_secs(2))?, "fed by something else than the loop");
+    manager.skip();
+    assert!(manager.hears_nothing(Duration::from_secs(2)), "fed by something else than the loop");
     daemon.signal(Signal::SIGCONT)
 }
