@@ -15,7 +15,7 @@ use crate::{dist, sh};
 use anyhow::{Context as _, Result, bail, ensure};
 use neighbour::Neighbour;
 use std::{
-    fs,
+    env, fs,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -31,7 +31,10 @@ const MARK: &str = "@boot ";
 /// What a person has to have besides what all machines need.
 pub(crate) const PROGRAMS: [&str; 5] = ["debootstrap", "cpio", "ip", "chroot", "cp"];
 
-/// Boots it twice. With `unguarded`, the guard does not start: this must fail.
+/// How often to boot it, if not twice.
+const BOOTS: &str = "OLLAMA_GUARD_BOOTS";
+
+/// Boots it: a first life, a last one, and between them as many as are wanted. With `unguarded`, the guard does not start: this must fail.
 pub(super) fn test(folder: &Path, unguarded: bool) -> Result<()> {
     let packages = dist::dist()?;
     let kernel = Release::new(RELEASE, folder).kernel()?;
@@ -41,14 +44,16 @@ pub(super) fn test(folder: &Path, unguarded: bool) -> Result<()> {
     let neighbour = Neighbour::move_in()?;
     let start = Instant::now();
     let mut lives = Vec::new();
-    for phase in ["1", "2"] {
+    let boots: usize = env::var(BOOTS).ok().and_then(|boots| boots.parse().ok()).unwrap_or(2);
+    let between = vec!["between"; boots.saturating_sub(2)];
+    for phase in [vec!["first"], between, vec!["last"]].concat() {
         let line = format!(
             "console=ttyS0 quiet panic=-1 rdinit=/lib/systemd/systemd systemd.show_status=no boot.phase={phase}"
         );
         let mut qemu = neighbour.command(&machine::program()?.to_string_lossy());
         machine::hardware(&mut qemu, &kernel, &image, &line);
         qemu.args(["-netdev", "tap,id=n,ifname=tap0,script=no,downscript=no", "-device", "virtio-net-pci,netdev=n"]);
-        lives.push(live(qemu, &neighbour).with_context(|| format!("life {phase} of the machine"))?);
+        lives.push(live(qemu, &neighbour).with_context(|| format!("the {phase} life of the machine"))?);
     }
     let attempts = neighbour.move_out()?;
     ensure!(attempts.before_removal > 0, "the neighbour never knocked");

@@ -2,7 +2,7 @@
 # What happens to the machine, and what must be true each time. Says so on the console, where the other side reads.
 set -u
 exec >/dev/ttyS0 2>&1
-phase=$(sed 's/.*boot.phase=\([0-9]*\).*/\1/' /proc/cmdline)
+phase=$(sed 's/.*boot.phase=\([a-z]*\).*/\1/' /proc/cmdline)
 
 say() { echo "@boot $*"; }
 
@@ -56,9 +56,10 @@ eventually grep -q listening /var/log/ollama
 # The neighbour reaches what is not guarded, so it would reach what is.
 eventually grep -q '^11435 10\.77\.0\.1$' /var/log/ollama
 eventually grep -q '^11435 fd77::1$' /var/log/ollama
-guarded "boot $phase"
+guarded "$phase boot"
+[ "$phase" = between ] && finish "end of a life between: reboot" reboot
 
-if [ "$phase" = 1 ]; then
+if [ "$phase" = first ]; then
     pid=$(main_pid)
     user=$(stat --format=%U "/proc/$pid")
     [ "$user" = ollama-guard ] || fail "the daemon runs as $user"
