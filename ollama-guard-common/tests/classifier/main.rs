@@ -7,4 +7,5 @@ mod packet;
 mod cases;
 mod decision;
 mod model;
+mod outcomes;
 mod properties;
