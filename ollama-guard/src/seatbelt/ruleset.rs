@@ -1,7 +1,7 @@
 //! The table as data: what the kernel should hold, without asking the kernel anything.
 //!
 //! [`lower()`] turns the policy into a [`Ruleset`], [`Ruleset::evaluate`] says what that ruleset does to a packet (so
-//! that tests can hold it against the wall's decision), and its `Display` prints it as `nft list table` would.
+//! that tests can hold it against the wall's decision), and its `Display` prints what `nft -f` makes it of.
 //! `encode` knows how the kernel wants to hear it.
 
 mod allows;

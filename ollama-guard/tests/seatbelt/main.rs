@@ -8,3 +8,4 @@ mod packets;
 mod policies;
 mod random;
 mod support;
+mod text;

@@ -1,4 +1,4 @@
-//! The ruleset as `nft list table` would print it.
+//! The ruleset as `nft` writes and reads it.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -37,6 +37,9 @@ impl Display for Set {
             Elements::Counted => ("ifname; flags dynamic", Vec::new()),
         };
         writeln!(f, "\n\tset {} {{\n\t\ttype {kind}", self.name)?;
+        if self.elements == Elements::Counted {
+            writeln!(f, "\t\tsize {}", Elements::MAX_COUNTED)?;
+        }
         if !elements.is_empty() {
             writeln!(f, "\t\telements = {{ {} }}", elements.join(", "))?;
         }
