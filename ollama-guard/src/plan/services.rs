@@ -57,3 +57,52 @@ impl ServiceTable {
 fn index_of(slot: usize) -> ServiceIndex {
     ServiceIndex::new(u8::try_from(slot + 1).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::num::NonZeroU16;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::fixture;
+    use crate::policy::{Protocol, Service};
+
+    fn policy(names: &[u8]) -> Policy {
+        let service = |name: &u8| Service {
+            name: format!("s{name}").parse().unwrap(),
+            ports: NonZeroU16::new(u16::from(*name) + 1).into_iter().collect(),
+            protocols: [Protocol::Tcp].into(),
+        };
+        Policy { services: names.iter().map(service).collect(), ..fixture::policy() }
+    }
+
+    proptest! {
+        /// Over any number of reloads.
+        #[test]
+        fn a_service_keeps_its_index_while_it_is_in_the_policy(
+            reloads in prop::collection::vec(prop::sample::subsequence((0..20).collect::<Vec<u8>>(), 1..=MAX_SERVICES), 1..20),
+        ) {
+            let (mut table, mut before) = (ServiceTable::default(), BTreeMap::new());
+            for names in reloads {
+                let policy = policy(&names);
+                let (next, recycled) = table.update(&policy);
+                let now: BTreeMap<_, _> = policy.services.iter().map(|one| (&one.name, next.index(&one.name))).collect();
+                for (name, index) in now.clone() {
+                    prop_assert!(index != ServiceIndex::UNKNOWN && next.all() & index.bit() != 0);
+                    prop_assert_eq!(next.name(index), Some(name));
+                    prop_assert!(before.get(name).is_none_or(|known| *known == index), "{} moved", name);
+                    // What the index counted before belongs to another.
+                    let passed_on = table.name(index).is_some_and(|old| old != name);
+                    prop_assert_eq!(recycled.contains(&index), passed_on);
+                }
+                prop_assert!(recycled.iter().all(|index| now.values().any(|used| used == index)));
+                before = now.into_iter().map(|(name, index)| (name.clone(), index)).collect();
+                table = next;
+            }
+            prop_assert_eq!(table.name(ServiceIndex::UNKNOWN), None);
+            prop_assert_eq!(table.index(&"stranger".parse().unwrap()), ServiceIndex::UNKNOWN);
+        }
+    }
+}
