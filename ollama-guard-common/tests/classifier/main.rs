@@ -4,6 +4,7 @@
 #[path = "../../../tests/src/packet/mod.rs"]
 mod packet;
 
+mod addresses;
 mod cases;
 mod decision;
 mod model;
