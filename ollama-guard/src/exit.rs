@@ -54,6 +54,20 @@ mod tests {
 
     use super::*;
 
+    /// Units and people's scripts rely on them.
+    #[test]
+    fn an_exit_has_the_code_that_is_documented() {
+        for (exit, code) in [(Exit::Fine, 0), (Exit::Failed, 1), (Exit::Usage, 2), (Exit::NotEnforcing, 3)] {
+            assert_eq!((exit.code(), ExitCode::from(exit)), (code, ExitCode::from(code)));
+        }
+    }
+
+    #[test]
+    fn only_a_lack_of_permission_is_a_reason_to_be_root() {
+        assert_eq!(as_root(&io::Error::from_raw_os_error(13)), "; run it as root (sudo)");
+        assert_eq!(as_root(&io::Error::from_raw_os_error(2)), "");
+    }
+
     #[test]
     fn a_cause_is_said_once() {
         let cause = || io::Error::from_raw_os_error(2);

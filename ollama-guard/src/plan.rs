@@ -2,7 +2,7 @@
 
 pub mod class;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod hook;
 pub mod rules;
 pub mod services;

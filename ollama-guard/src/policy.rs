@@ -193,3 +193,37 @@ pub struct Paths {
     /// Directory for the lock file and the control socket.
     pub run: PathBuf,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+    use crate::config::built_in;
+
+    /// What is pinned was written by any version, or by anybody: it is parsed like a configuration.
+    #[test]
+    fn names_that_no_configuration_could_hold_are_not_read_back() {
+        for name in ["", "eth/0", "a b", "sixteen-bytes-xx"] {
+            assert!(from_value::<InterfaceName>(json!(name)).is_err(), "{name:?}");
+        }
+        assert!(from_value::<NamePattern>(json!("a*b")).is_err());
+        assert!(from_value::<ServiceName>(json!("open webui")).is_err());
+        assert!(from_value::<Listen>(json!("localhost:1")).is_err());
+        for pattern in ["eth0", "br-*"] {
+            assert_eq!(json!(from_value::<NamePattern>(json!(pattern)).unwrap()), json!(pattern));
+        }
+    }
+
+    #[test]
+    fn only_the_allow_list_is_left_out_and_only_if_it_is_long() {
+        let allow = Allow { source: PRIVATE_SOURCES[0], interface: None, service: None, comment: None };
+        let mut policy = built_in();
+        policy.allow = vec![allow.clone(); LONG_LIST];
+        assert!(!policy.has_long_list());
+        assert_eq!(policy.without_long_list(), policy);
+        policy.allow.push(allow);
+        assert!(policy.has_long_list());
+        assert_eq!(policy.without_long_list(), Policy { allow: vec![], ..policy });
+    }
+}

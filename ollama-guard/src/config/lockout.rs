@@ -120,6 +120,21 @@ mod tests {
         danger(protocol, port.try_into().unwrap(), std::slice::from_ref(listener)).map(|danger| danger.to_string())
     }
 
+    /// This very process, by the name that the kernel has for it.
+    #[test]
+    fn who_listens_on_this_host_is_seen() {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = std::net::UdpSocket::bind("[::1]:0").unwrap();
+        let own = std::fs::read_to_string("/proc/self/comm").unwrap();
+        let listeners = listeners();
+        for (protocol, address) in
+            [(Protocol::Tcp, tcp.local_addr().unwrap()), (Protocol::Udp, udp.local_addr().unwrap())]
+        {
+            let wanted = listener(protocol, &address.ip().to_string(), address.port(), own.trim_end());
+            assert!(listeners.contains(&wanted), "{wanted:?} is not in {listeners:?}");
+        }
+    }
+
     #[test]
     fn sshd_on_another_port_is_seen() {
         let sshd = listener(Protocol::Tcp, "0.0.0.0", 2222, "sshd");

@@ -1,6 +1,7 @@
 mod faults;
 mod properties;
 mod sound;
+mod unreadable;
 
 use std::path::Path;
 
@@ -25,6 +26,11 @@ fn a_faulty_file_still_names_its_directories() {
         let paths = super::paths_in(&text);
         assert_eq!((paths.bpf, paths.run), ("/sys/fs/bpf/mine".into(), "/run/mine".into()), "{text}");
     }
+    let file = std::env::temp_dir().join(format!("ollama-guard-paths-{}.toml", std::process::id()));
+    std::fs::write(&file, format!("no toml\n{section}")).unwrap();
+    assert_eq!(super::paths(Some(&file)), super::paths_in(section));
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(super::paths(Some(&file)), super::built_in().paths, "there is no file");
     let broken = super::paths_in("[paths]\nbpf = 7\nrun = \"/run/mine\"");
     assert_eq!((broken.bpf, broken.run), (super::built_in().paths.bpf, "/run/mine".into()));
 }

@@ -141,4 +141,13 @@ mod tests {
         let missed = Line::Missed(Missed { count: 3, by: Loser::Reader });
         assert_eq!(serde_json::to_string(&missed).unwrap(), r#"{"event":"missed","count":3,"by":"reader"}"#);
     }
+
+    #[test]
+    fn people_read_who_missed_events_and_where_their_number_is() {
+        let said = |by| Missed { count: 3, by }.to_string();
+        let (kernel, reader) = ("there were too many at once", "this reader did not keep up");
+        for (by, why) in [(Loser::Kernel, kernel), (Loser::Reader, reader)] {
+            assert_eq!(said(by), format!("… 3 more events are not shown: {why}; ollama-guard sources has the numbers"));
+        }
+    }
 }

@@ -37,7 +37,7 @@ pub(super) fn policy() -> Policy {
 }
 
 /// A virtual interface that is up and alone.
-pub(super) fn link(index: u32, name: &str, kind: Kind) -> Link {
+pub(crate) fn link(index: u32, name: &str, kind: Kind) -> Link {
     let hardware = match &kind {
         Kind::Loopback => Hardware::Loopback,
         Kind::Tun | Kind::Wireguard => Hardware::Other(0xfffe),
@@ -62,7 +62,7 @@ pub(super) fn link(index: u32, name: &str, kind: Kind) -> Link {
 }
 
 /// A NIC.
-pub(super) fn nic(index: u32, name: &str) -> Link {
+pub(crate) fn nic(index: u32, name: &str) -> Link {
     Link { physical: true, ..link(index, name, Kind::Physical) }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn down(link: Link) -> Link {
     Link { up: false, ..link }
 }
 
-pub(super) fn member(link: Link, master: u32) -> Link {
+pub(crate) fn member(link: Link, master: u32) -> Link {
     Link { master: Some(master), ..link }
 }
 

@@ -66,8 +66,7 @@ impl TryFrom<String> for InterfaceName {
     type Error = InvalidName;
 
     fn try_from(text: String) -> Result<Self, InvalidName> {
-        validate(&text, false)?;
-        Ok(Self(text))
+        text.parse()
     }
 }
 

@@ -120,7 +120,9 @@ mod tests {
         for text in ["unix:", "unix:/", "unix:metrics.sock", "unix:/run/../x", "unix://run/x"] {
             assert_eq!(text.parse::<Listen>(), Err(InvalidListen::NoPath), "{text}");
         }
-        assert_eq!(format!("unix:/{}", "x".repeat(107)).parse::<Listen>(), Err(InvalidListen::TooLong));
+        let of_length = |bytes: usize| format!("unix:/{}", "x".repeat(bytes - 1)).parse::<Listen>();
+        assert!(of_length(107).is_ok());
+        assert_eq!(of_length(108), Err(InvalidListen::TooLong));
     }
 
     #[test]

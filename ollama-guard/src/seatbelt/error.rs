@@ -82,3 +82,28 @@ impl SeatbeltError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_wrong_and_whether_the_wall_stands_alone() {
+        let why = || io::Error::from_raw_os_error(2);
+        let another = |port| SeatbeltError::OwnedByAnother { table: "ollama_guard".into(), port };
+        let errors = [
+            (SeatbeltError::Unavailable(why()), true, Some(2)),
+            (SeatbeltError::Forbidden, true, None),
+            (another(Some(4711)), false, None),
+            (another(None), false, None),
+            (SeatbeltError::Refused { what: "the rule 3 of chain input".into(), why: why() }, false, Some(2)),
+            (SeatbeltError::Socket { attempt: "cannot send", why: why() }, false, Some(2)),
+            (SeatbeltError::NotAsWritten("chain input has 3 rules instead of 4".into()), false, None),
+            (SeatbeltError::Unsettled, false, None),
+        ];
+        for (error, absence, errno) in &errors {
+            assert_eq!((error.is_absence(), error.errno()), (*absence, *errno), "{error}");
+        }
+        insta::assert_snapshot!(errors.map(|(error, ..)| error.to_string()).join("\n"));
+    }
+}

@@ -47,7 +47,7 @@ fn unknown_words() {
 fn services() {
     assert_snapshot!(words(
         "[[service]]\nname = \"ollama\"\nports = [0, 65536, -1, 8080, 8080, \"1\"]\n\
-         [[service]]\nname = \"ollama\"\nports = []\n\
+         [[service]]\nname = \"ollama\"\nports = []\nprotocols = []\n\
          [[service]]\nname = \"open webui\"\nports = [8080]\nprotocols = [\"tcp\", \"tcp\", \"sctp\"]\n\
          [[service]]\n"
     ));
@@ -60,10 +60,14 @@ fn a_port_in_two_services() {
     ));
 }
 
+fn many_services(count: u16) -> String {
+    let service = |n| format!("[[service]]\nname = \"s{n}\"\nports = [{n}]\n");
+    (1..=count).map(service).collect::<Vec<_>>().concat()
+}
+
 #[test]
 fn too_many_services() {
-    let service = |n| format!("[[service]]\nname = \"s{n}\"\nports = [{n}]\n");
-    assert_snapshot!(words(&(1..=17).map(service).collect::<Vec<_>>().concat()));
+    assert_snapshot!(words(&many_services(17)));
 }
 
 #[test]
@@ -131,6 +135,12 @@ fn metrics() {
     assert_snapshot!(
         "taken_name",
         words("[[service]]\nname = \"metrics\"\nports = [1]\n[metrics]\nlisten = \"0.0.0.0:19434\"\n")
+    );
+    assert_snapshot!("no_service_left", words(&(many_services(15) + "[metrics]\nlisten = \"0.0.0.0:19434\"\n")));
+    let path = "m".repeat(107);
+    assert_snapshot!(
+        "metrics_paths",
+        words(&format!("[metrics]\nlisten = \"unix:/{path}\"\nweb_config = \"web.yml\"\n"))
     );
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::super::{ConfigError, parse};
-use crate::policy::{MAX_SERVICES, ServiceName};
+use crate::policy::{MAX_SERVICES, Policy, ServiceName};
 
 /// Lines that a configuration could have, sound and faulty ones.
 fn line() -> impl Strategy<Value = String> {
@@ -51,6 +51,8 @@ proptest! {
         let text = lines.join("\n");
         match parse(Path::new("f"), &text, &[]) {
             Ok(policy) => {
+                let written = serde_json::to_string(&policy).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<Policy>(&written).unwrap(), &policy, "status reads another");
                 prop_assert!((1..=MAX_SERVICES).contains(&policy.services.len()));
                 for (nth, service) in policy.services.iter().enumerate() {
                     prop_assert!(!service.ports.is_empty() && !service.protocols.is_empty());

@@ -58,3 +58,19 @@ fn every_key_is_documented() {
     let missing: Vec<_> = found.iter().filter(|key| !guide.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "docs/json.md does not mention {missing:?}");
 }
+
+/// Each state has a word of its own; only the first two say that there is a table.
+#[test]
+fn the_state_of_the_seatbelt() {
+    for (state, word, installed) in [
+        (SeatbeltState::Intact, "intact", true),
+        (SeatbeltState::Altered("a rule is gone".into()), "altered", true),
+        (SeatbeltState::Missing, "missing", false),
+        (SeatbeltState::Unknown("no permission".into()), "unknown", false),
+    ] {
+        let mut snapshot = day();
+        snapshot.seatbelt.state = state;
+        let status = serde_json::to_value(Status::from(&snapshot)).unwrap();
+        assert_eq!((&status["seatbelt"]["state"], &status["seatbelt"]["installed"]), (&word.into(), &installed.into()));
+    }
+}

@@ -7,6 +7,7 @@ use crate::class::Class;
 use crate::observe::samples::{day, interface};
 use crate::observe::snapshot::{Attachment, Problem, SeatbeltState, Severity};
 use crate::plan::hook::Hook;
+use crate::policy::Mode;
 
 fn text(snapshot: &Snapshot, format: Format) -> String {
     let mut ledger = Ledger::default();
@@ -91,4 +92,23 @@ fn rules_and_dashboard_use_metrics_that_exist_and_the_documentation_has_them_all
         assert!(used.len() > 5 && used.is_subset(&exist), "{file}: {:?}", used.difference(&exist));
     }
     assert_eq!(names(include_str!("../../../../docs/metrics.md").replace("ollama_guard.prom", "").as_str()), exist);
+}
+
+/// Prometheus sees an increase only between two values.
+#[test]
+fn what_can_happen_is_zero_before_it_happens() {
+    let mut snapshot = day();
+    snapshot.interfaces.iter_mut().for_each(|interface| interface.counters.clear());
+    for (mode, happens, never) in [(Mode::Enforce, "dropped", "would_drop"), (Mode::Observe, "would_drop", "dropped")] {
+        snapshot.mode = mode;
+        let text = text(&snapshot, Format::Prometheus);
+        let verdicts = |device: &str| {
+            let prefix = format!("ollama_guard_packets_total{{device=\"{device}\"");
+            let lines: Vec<_> = text.lines().filter(|line| line.starts_with(&prefix)).collect();
+            assert!(!lines.is_empty() && lines.iter().all(|line| line.ends_with(" 0")), "{lines:?}");
+            ["passed", happens, never].map(|verdict| lines.iter().any(|line| line.contains(&format!("\"{verdict}\""))))
+        };
+        assert_eq!(verdicts("eth0"), [true, true, false], "{text}");
+        assert_eq!(verdicts("tailscale0"), [true, false, false], "{text}");
+    }
 }

@@ -146,3 +146,32 @@ fn colour_only_where_it_is_wanted() {
     let text = with(&day, color);
     assert!(text.contains("\x1b[1;31meth0"), "{text}");
 }
+
+#[test]
+fn the_seatbelt_in_every_state() {
+    let said = |state: SeatbeltState, repairs: u64| {
+        let mut day = day();
+        (day.seatbelt.state, day.seatbelt.repairs) = (state, repairs);
+        let text = text(&day);
+        text.lines()
+            .find_map(|line| line.strip_prefix("seatbelt     nftables inet ollama_guard · "))
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(said(SeatbeltState::Intact, 0), "intact · 0 dropped");
+    assert_eq!(said(SeatbeltState::Intact, 1), "intact · 0 dropped · repaired once");
+    assert_eq!(said(SeatbeltState::Intact, 1_000), "intact · 0 dropped · repaired 1 000 times");
+    assert_eq!(said(SeatbeltState::Altered("a rule is gone".into()), 0), "CHANGED BY SOMEBODY · 0 dropped");
+    assert_eq!(said(SeatbeltState::Missing, 1), "MISSING");
+    assert_eq!(said(SeatbeltState::Unknown("no permission".into()), 1), "UNKNOWN");
+}
+
+#[test]
+fn what_is_not_known_of_senders() {
+    let mut day = day();
+    assert!(!text(&day).contains("\nsenders"));
+    (day.unattributed_packets, day.source_evictions, day.events_lost) = (1, 2_000, 3);
+    let text = text(&day);
+    let expected = "\nsenders      1 remembered · 1 packet of senders not remembered · 2 000 made room for others · 3 events lost\n";
+    assert!(text.contains(expected), "{text}");
+}

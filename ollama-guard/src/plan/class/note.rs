@@ -75,3 +75,22 @@ pub(super) fn vpn_name_on_a_nic(link: &Link) -> Option<Note> {
     let sounds_like_a_vpn = VPN_NAMES.iter().any(|prefix| link.name.as_str().starts_with(prefix));
     (carries_a_nic && sounds_like_a_vpn).then(|| Note::VpnNameOnANic(link.kind.clone()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_note_follows_the_interface_s_name() {
+        let name = || "eth0".parse().unwrap();
+        let notes = [
+            Note::ForeignMember { name: name(), kind: Kind::Physical },
+            Note::NotABridge(Kind::Veth),
+            Note::VpnNameOnANic(Kind::Vlan),
+            Note::FalseLoopback(Kind::Dummy),
+            Note::OddName,
+            Note::UnknownMaster { name: name(), kind: Kind::Other("hsr".into()) },
+        ];
+        insta::assert_snapshot!(notes.map(|note| format!("x0 {note}")).join("\n"));
+    }
+}

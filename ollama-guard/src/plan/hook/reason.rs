@@ -54,3 +54,17 @@ impl fmt::Display for HookReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a choice are in the tests of the choice; these come after an attempt.
+    #[test]
+    fn what_came_of_an_attempt() {
+        let refused = HookReason::DriverRefused("Operation not supported (os error 95)".into());
+        assert_eq!(refused.to_string(), "driver refused native XDP: Operation not supported (os error 95)");
+        let back = HookReason::RolledBack(vec!["tx queues from 8 to 4".into(), "offload lro".into()]);
+        assert_eq!(back.to_string(), "native XDP taken back, it changed tx queues from 8 to 4, offload lro");
+    }
+}

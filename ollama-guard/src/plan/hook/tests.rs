@@ -136,3 +136,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_hook_has_one_name_everywhere() {
+    for hook in [Hook::XdpNative, Hook::XdpGeneric, Hook::Tcx, Hook::Clsact] {
+        assert_eq!(serde_json::to_value(hook).unwrap(), hook.as_str());
+        assert_eq!(Hook::label(Some(hook)), hook.as_str());
+        assert_eq!(format!("{hook:>12}|"), format!("{:>12}|", hook.as_str()));
+    }
+    assert_eq!(Hook::label(None), "none");
+}

@@ -104,3 +104,53 @@ fn service_ports(policy: &Policy, surroundings: &Surroundings, name: &ServiceNam
     ports.extend(derived.map(|derived| (derived.protocol, derived.port)));
     ports
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::built_in;
+    use crate::plan::fixture::{link, member, nic};
+
+    #[test]
+    fn the_surroundings_are_the_interfaces_that_names_alone_would_misjudge() {
+        let links: Links = [
+            nic(2, "eth0"),
+            link(3, "docker0", Kind::Bridge),
+            link(4, "br-lan", Kind::Bridge),
+            member(nic(5, "eth1"), 4),
+            link(6, "blue", Kind::Vrf),
+            link(7, "br-0", Kind::Dummy),
+        ]
+        .into_iter()
+        .collect();
+        let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+        assert_eq!(
+            Surroundings::of(&Placements::new(&built_in(), &links), &links),
+            Surroundings {
+                not_containers: names(&["br-lan", "br-0"]),
+                bridges: names(&["docker0", "br-lan"]),
+                vrf_devices: names(&["blue"]),
+                derived: BTreeSet::new(),
+            }
+        );
+    }
+
+    #[test]
+    fn a_derived_port_is_guarded_as_its_service_s_own() {
+        let derived = |service: &str, port| Derived {
+            protocol: Protocol::Tcp,
+            port,
+            service: service.parse().unwrap(),
+            container: "open-webui-1".into(),
+        };
+        let surroundings = Surroundings {
+            derived: [derived("ollama", 8080), derived("gone", 8081)].into(),
+            ..Surroundings::default()
+        };
+        let ports = service_ports(&built_in(), &surroundings, &"ollama".parse().unwrap());
+        assert_eq!(ports, [(Protocol::Tcp, 8080), (Protocol::Tcp, 11434)].into());
+        let ruleset = lower(&built_in(), &surroundings);
+        let guarded = ruleset.sets.iter().find(|set| set.name == names::PORTS).unwrap();
+        assert_eq!(guarded.elements, Elements::Ports(ports), "a service that is gone guards nothing");
+    }
+}

@@ -1,0 +1,85 @@
+//! What holds for every set of rules.
+
+use super::*;
+use proptest::prelude::*;
+
+fn net() -> impl Strategy<Value = IpNet> {
+    (any::<u16>(), 8_u8..=32).prop_map(|(bits, length)| {
+        let address = std::net::Ipv4Addr::from(0x0a00_0000 | u32::from(bits) << 12);
+        IpNet::new(address.into(), length).unwrap().trunc()
+    })
+}
+
+fn guarded_port() -> impl Strategy<Value = GuardedPort> {
+    let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
+    // Few ports, so that both protocols meet in one; the ends of the table and of its words among them.
+    let port = prop_oneof![prop::sample::select(vec![0, 63, 64, 11434, u16::MAX]), any::<u16>()];
+    (protocol, port, 1..=15_u8).prop_map(|(protocol, port, service)| GuardedPort {
+        protocol,
+        port,
+        service: ServiceIndex::new(service),
+    })
+}
+
+/// As the layout says: a bit for each port, and half a byte for its service.
+fn held(rules: &abi::Rules, protocol: Protocol, port: u16) -> Option<ServiceIndex> {
+    let services = rules.services[usize::from(port)];
+    let (bitmap, service) = match protocol {
+        Protocol::Tcp => (&rules.tcp, services & 0x0f),
+        Protocol::Udp => (&rules.udp, services >> 4),
+    };
+    let guarded = bitmap[usize::from(port / 64)] >> (port % 64) & 1 == 1;
+    guarded.then_some(ServiceIndex::new(service))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_constants_guard_these_ports_and_no_others(
+        ports in prop::collection::vec(guarded_port(), 0..12),
+        (observe, containers_may_enter, forward) in any::<(bool, bool, bool)>(),
+        allow in prop::collection::btree_map(prop::sample::select(vec!["10.0.0.0/8", "fd00::/8"]), 1..8_u32, 0..=2),
+        seed: u32,
+    ) {
+        // A port belongs to one service.
+        let expected: BTreeMap<_, _> = ports.iter().map(|one| ((one.protocol, one.port), one.service)).collect();
+        let ports = expected.iter().map(|(&(protocol, port), &service)| GuardedPort { protocol, port, service });
+        for (class, number) in [(Class::Guarded, 0), (Class::Container, 1), (Class::Trusted, 2)] {
+            let allow = allow.iter().map(|(net, set)| (net.parse().unwrap(), *set)).collect();
+            let ports = ports.clone().collect();
+            let rules = KernelRules { class, observe, containers_may_enter, forward, ports, allow };
+            let constants = rules.constants(seed);
+            prop_assert_eq!((constants.class, constants.seed, constants.reserved), (number, seed, [0; 4]));
+            prop_assert_eq!(constants.observe == 1, observe);
+            prop_assert_eq!(constants.containers_may_enter == 1, containers_may_enter);
+            prop_assert_eq!(constants.forward == 1, forward);
+            prop_assert_eq!(constants.allows_v4 == 1, rules.allow.contains_key(&"10.0.0.0/8".parse().unwrap()));
+            prop_assert_eq!(constants.allows_v6 == 1, rules.allow.contains_key(&"fd00::/8".parse().unwrap()));
+            for (protocol, guards) in [(Protocol::Tcp, constants.guards_tcp), (Protocol::Udp, constants.guards_udp)] {
+                prop_assert_eq!(guards == 1, rules.ports.iter().any(|guarded| guarded.protocol == protocol));
+                for port in 0..=u16::MAX {
+                    prop_assert_eq!(held(&constants, protocol, port), expected.get(&(protocol, port)).copied());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_longest_prefix_match_finds_what_any_entry_allows(
+        entries in proptest::collection::vec((net(), 1_u32..8), 0..40),
+        probes in proptest::collection::vec(any::<u32>(), 40),
+    ) {
+        let mut sources = BTreeMap::new();
+        for (net, set) in &entries {
+            *sources.entry(*net).or_default() |= set;
+        }
+        inherit(&mut sources);
+        for probe in probes {
+            let address: std::net::IpAddr = std::net::Ipv4Addr::from(0x0a00_0000 | probe >> 8).into();
+            let any = entries.iter().filter(|(net, _)| net.contains(&address)).fold(0, |all, (_, set)| all | set);
+            let longest = sources.iter().filter(|(net, _)| net.contains(&address)).max_by_key(|(net, _)| net.prefix_len());
+            prop_assert_eq!(longest.map_or(0, |(_, set)| *set), any);
+        }
+    }
+}
