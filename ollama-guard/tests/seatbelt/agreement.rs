@@ -143,6 +143,14 @@ fn wall_drops(policy: &Policy, surroundings: &Surroundings, packet: &PacketFacts
     common::judge(&wall, frame.as_slice(), suspect).verdict() == common::Verdict::Drop
 }
 
+/// On a member of the VRF `red`: prerouting as the member's, once more as the device's, and then as the device's with the
+/// member remembered.
+fn seatbelt_drops_in_a_vrf(ruleset: &Ruleset, packet: &PacketFacts) -> bool {
+    let inside =
+        PacketFacts { ingress: "red".parse().unwrap(), member: Some(packet.ingress.clone()), ..packet.clone() };
+    ruleset.evaluate(packet) == Verdict::Drop || seatbelt_drops(ruleset, &inside)
+}
+
 /// Prerouting, and the hook that comes after it for this destination; no NAT in between.
 fn seatbelt_drops(ruleset: &Ruleset, packet: &PacketFacts) -> bool {
     let onward = packet.destination == AddressType::Unicast;
@@ -197,6 +205,25 @@ proptest! {
                 seatbelt_drops(&ruleset, packet),
                 "{:?}\n{:#?}", packet, ruleset.trace(packet)
             );
+        }
+    }
+
+    #[test]
+    fn both_layers_decide_alike_in_a_vrf(
+        policy in policies::policy(),
+        mut surroundings in policies::surroundings(),
+        packets in proptest::collection::vec(packet(), 16),
+    ) {
+        surroundings.vrf_devices.insert("red".parse().unwrap());
+        let ruleset = lower(&policy, &surroundings);
+        for packet in &packets {
+            prop_assert_eq!(
+                wall_drops(&policy, &surroundings, packet),
+                seatbelt_drops_in_a_vrf(&ruleset, packet),
+                "{:?}", packet
+            );
+            let own = PacketFacts { ingress: "red".parse().unwrap(), ..packet.clone() };
+            prop_assert!(!seatbelt_drops(&ruleset, &own), "the host's own: {:?}", own);
         }
     }
 }
