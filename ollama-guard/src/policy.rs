@@ -210,6 +210,7 @@ mod tests {
         assert!(from_value::<NamePattern>(json!("a*b")).is_err());
         assert!(from_value::<ServiceName>(json!("open webui")).is_err());
         assert!(from_value::<Listen>(json!("localhost:1")).is_err());
+        assert_eq!(json!(from_value::<InterfaceName>(json!("eth0")).unwrap()), json!("eth0"));
         for pattern in ["eth0", "br-*"] {
             assert_eq!(json!(from_value::<NamePattern>(json!(pattern)).unwrap()), json!(pattern));
         }

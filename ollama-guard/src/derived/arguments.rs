@@ -108,6 +108,16 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_is_known_by_the_name_that_the_kernel_has_for_it() {
+        for name in ["docker-proxy", "rootlesskit-doc", "pasta", "pasta.avx2", "passt", "passt.avx2"] {
+            assert!(is_proxy(name), "{name}");
+        }
+        for name in ["docker", "dockerd", "docker-proxy.2", "pastafarian", "nginx", ""] {
+            assert!(!is_proxy(name), "{name}");
+        }
+    }
+
+    #[test]
     fn docker_proxy_names_both_ends() {
         let title = "/usr/sbin/docker-proxy -proto tcp -host-ip :: -host-port 8080 -container-ip 172.17.0.2 \
                      -container-port 11434";

@@ -193,6 +193,20 @@ mod tests {
         assert_eq!(Kind::parse(&info(b"dsa\0", &[]), true), Kind::Other("dsa".to_owned()));
     }
 
+    /// What people read is what `ip -details link` calls it.
+    #[test]
+    fn a_kind_goes_by_the_kernels_word() {
+        let other = ["bridge", "bond", "team", "veth", "wireguard", "vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"];
+        for word in other.into_iter().chain(["vrf", "netkit", "dummy", "ifb", "hsr"]).chain(TUNNELS) {
+            let kind = Kind::parse(&info(word.as_bytes(), &[]), true);
+            assert_eq!(format!("{kind:>11}|"), format!("{word:>11}|"));
+            assert_eq!(matches!(kind, Kind::Other(_)), word == "hsr", "{kind:?}");
+            assert_eq!(matches!(kind, Kind::Tunnel(_)), TUNNELS.contains(&word), "{kind:?}");
+        }
+        let own = [Kind::Physical, Kind::Loopback, Kind::Tun, Kind::Tap];
+        assert_eq!(own.map(|kind| kind.to_string()), ["physical", "loopback", "tun", "tap"]);
+    }
+
     #[test]
     fn tun_and_tap_are_told_apart_by_type_then_by_hardware() {
         let mut data = Vec::new();

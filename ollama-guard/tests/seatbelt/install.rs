@@ -91,6 +91,12 @@ fn an_orphan_is_adopted_verified_and_rewritten() {
             "add counter inet ollama_guard mine",
             "add quota inet ollama_guard mine { over 1 mbytes }",
             "add chain inet ollama_guard prerouting { policy drop; }",
+            "flush chain inet ollama_guard input; flush chain inet ollama_guard input_refuse;
+             delete chain inet ollama_guard input_refuse",
+            "flush chain inet ollama_guard input; flush chain inet ollama_guard input_vrf;
+             delete counter inet ollama_guard input_trusted",
+            "delete set inet ollama_guard input_would_drop_on;
+             add set inet ollama_guard input_would_drop_on { type ipv4_addr; size 4096; flags dynamic; }",
         ];
         for what in planted {
             let mut first = Seatbelt::open(TABLE).unwrap();
@@ -111,6 +117,23 @@ fn an_orphan_is_adopted_verified_and_rewritten() {
             assert_eq!(second.repair().unwrap(), Repair::Intact);
             abandon(second);
         }
+    });
+}
+
+/// Only a table that nobody owns can be put to sleep.
+#[test]
+fn a_table_that_sleeps_is_woken() {
+    let host = Netns::new("dormant");
+    host.within(|| {
+        let ruleset = lower(&policy(), &Surroundings::default());
+        let mut seatbelt = Seatbelt::open(TABLE).unwrap();
+        seatbelt.unprotect();
+        seatbelt.apply(&ruleset).unwrap();
+        host.nft("add table inet ollama_guard { flags dormant; }").unwrap();
+        let asleep = vec!["the table was made dormant".to_owned()];
+        assert_eq!(read_status(TABLE, &ruleset).unwrap().condition, Condition::Differs(asleep.clone()));
+        assert_eq!(seatbelt.repair().unwrap(), Repair::Repaired(asleep));
+        assert_eq!(read_status(TABLE, &ruleset).unwrap().condition, Condition::Intact);
     });
 }
 

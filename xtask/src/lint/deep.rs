@@ -14,10 +14,13 @@ use std::{
 const CARGO_LLVM_COV: &str = "0.6.21";
 /// Lines of the pure parts that tests must reach, in percent.
 const COVERED: &str = "95";
-/// What is not pure: it talks to the kernel, to sockets, files and processes, and is seen by the suites.
-const NOT_PURE: &str = "(xtask|tests|rustc|registry)/|ollama-guard/src/(account|command|control|datapath|derived|events/(log|server|teller)\
-    |exporter|links/(events|features|read|sysfs)|links|logs|main|netlink|observe/(collect|metrics/process|terminal)|procfs|reconcile\
-    |seatbelt/(batch|encode|keeper|libnftnl|monitor|object|readback|transport)|service)(/|\\.rs)|ollama-guard/src/events\\.rs";
+/// What does not count: the tests themselves, and what is not pure. It talks to the kernel, to sockets, files and processes,
+/// and is seen by the suites. First modules with all that is below them, then files alone: what decides may lie below.
+const NOT_PURE: &str = "(xtask|tests|rustc|registry)/|/(tests|properties|fixture|samples)\\.rs|ollama-guard/src/(\
+    (control|datapath|derived/engine|links/features|observe/collect|reconcile|seatbelt/libnftnl|service)(/|\\.rs)|\
+    (account|command(/[a-z]+)?|derived(/(events|exchange|watch))?|events(/(log|server|teller))?\
+    |exporter(/(activation|connections|listener|reader|web|web/tls))?|links(/(events|read|sysfs))?|logs|main|netlink\
+    |observe/(metrics/process|terminal)|procfs(/read)?|seatbelt/(keeper|monitor|object|readback|transport))\\.rs)";
 /// For downloads, which some networks swallow.
 const PATIENCE: Duration = Duration::from_mins(1);
 

@@ -59,6 +59,28 @@ fn everything_that_can_be_said() {
 }
 
 #[test]
+fn each_choice_in_its_words() {
+    let line = |text: &str, what: &str| {
+        let described = describe(&policy(text));
+        let line = described.lines().find_map(|line| line.strip_prefix(&format!("{what:<17}")));
+        line.unwrap_or_else(|| panic!("no {what} in {described}")).to_owned()
+    };
+    for (text, what, words) in [
+        ("metrics.listen = \"\"", "metrics", "off"),
+        ("metrics.listen = \"unix:/run/m.sock\"", "metrics", "unix:/run/m.sock"),
+        ("seatbelt = false", "layers", "eBPF programs; nftables is SWITCHED OFF"),
+        ("wall = false", "layers", "nftables; the eBPF programs are SWITCHED OFF"),
+        ("wall = false\nseatbelt = false", "layers", "NONE: both are switched off"),
+        ("wall = false\nseatbelt = false", "everything else", "NOT DROPPED: both layers are switched off"),
+        ("attach = \"xdp\"", "hook", "native XDP"),
+        ("attach = \"tc\"", "hook", "TC"),
+        ("attach = \"clsact\"", "hook", "TC by a clsact filter"),
+    ] {
+        assert_eq!(line(text, what), words, "{text}");
+    }
+}
+
+#[test]
 fn everybody_trusted_and_no_loopback() {
     let everybody = policy("interfaces.trusted = [\"*\"]\nwall = false\nseatbelt = false");
     assert_snapshot!("everybody", warnings(&everybody, None));

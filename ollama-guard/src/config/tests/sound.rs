@@ -47,7 +47,9 @@ fn the_profiles_are_three_rings_of_trust() {
     assert_eq!((names(&vpn.trusted).len(), vpn.allow.len()), (3, 0));
     let lan = policy("profile = \"lan\"");
     assert_eq!(lan.trusted, vpn.trusted);
-    assert_eq!(lan.allow.iter().map(|allow| allow.source).collect::<Vec<_>>(), PRIVATE_SOURCES);
+    let private = lan.allow.iter().map(|allow| allow.source.to_string()).collect::<Vec<_>>();
+    let documented = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
+    assert_eq!(private, documented);
 }
 
 #[test]

@@ -110,6 +110,7 @@ mod tests {
     use super::*;
     use crate::config::built_in;
     use crate::plan::fixture::{link, member, nic};
+    use crate::seatbelt::ruleset::{PacketFacts, Transport, Verdict};
 
     #[test]
     fn the_surroundings_are_the_interfaces_that_names_alone_would_misjudge() {
@@ -133,6 +134,28 @@ mod tests {
                 derived: BTreeSet::new(),
             }
         );
+    }
+
+    /// With `br_netfilter` frames from port to port of a bridge are here too. They are not for this host.
+    #[test]
+    fn what_stays_inside_a_bridge_passes_and_what_leaves_it_is_judged() {
+        let surroundings = Surroundings { bridges: ["vmbr0".parse().unwrap()].into(), ..Surroundings::default() };
+        let ruleset = lower(&built_in(), &surroundings);
+        let verdict = |ingress: &str, egress: &str| {
+            ruleset.evaluate(&PacketFacts {
+                hook: Hook::Forward,
+                ingress: ingress.parse().unwrap(),
+                egress: egress.parse().ok(),
+                member: None,
+                source: [203, 0, 113, 9].into(),
+                destination: AddressType::Unicast,
+                transport: Transport::Port(6, 11434),
+            })
+        };
+        assert_eq!(verdict("vmbr0", "vmbr0"), Verdict::Accept);
+        assert_eq!(verdict("vmbr0", "eth0"), Verdict::Drop);
+        assert_eq!(verdict("eth0", "vmbr0"), Verdict::Drop);
+        assert_eq!(verdict("eth0", "eth0"), Verdict::Drop, "it is no bridge");
     }
 
     #[test]
