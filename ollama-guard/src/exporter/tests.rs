@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use super::*;
 use crate::config::built_in;
 use crate::observe::samples::day;
+use crate::observe::snapshot::{Attachment, Snapshot};
 
 /// A server, and the directory of its socket.
 struct Server {
@@ -17,6 +18,10 @@ struct Server {
 
 impl Server {
     fn start(name: &str) -> Self {
+        Self::reading(name, || Ok(day()))
+    }
+
+    fn reading(name: &str, mut source: impl FnMut() -> anyhow::Result<Snapshot> + Send + 'static) -> Self {
         let folder = std::env::temp_dir().join(format!("og-exporter-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let policy = Policy { metrics: Some(Listen::Unix(folder.join("a"))), ..built_in() };
@@ -24,7 +29,7 @@ impl Server {
         let (sender, receiver) = watch::channel(Settings::new(&policy, "c.toml".into(), reload));
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let reader = Reader::new(receiver.clone(), Box::new(|_| Ok(day())));
+            let reader = Reader::new(receiver.clone(), Box::new(move |_| source()));
             runtime.block_on(accept(receiver, reader, &[]));
         });
         let server = Self { exporter: Exporter { settings: Some(sender), thread: Some(thread) }, folder };
@@ -87,6 +92,36 @@ fn every_page_is_there() {
     assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD"), "{post}");
     let head = server.ask("a", b"HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+/// A probe learns what is open, and what could not be read is not told as zero.
+#[test]
+fn what_is_not_enforced_or_not_known_is_an_error() {
+    let open = Server::reading("open", || {
+        let mut day = day();
+        day.interfaces[0].attachment = Attachment::Missing("the driver said no".into());
+        Ok(day)
+    });
+    let ready = open.get("/-/ready", "");
+    assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("not fully enforcing\neth0: "), "{ready}");
+    assert!(open.get("/metrics", "").contains("\nollama_guard_enforcing 0.0\n"));
+
+    let unknown = Server::reading("unknown", || anyhow::bail!("the map is gone"));
+    for path in ["/metrics", "/-/ready", "/"] {
+        let answer = unknown.get(path, "");
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nthe kernel's counters cannot be read: the map is gone\n"), "{answer}");
+    }
+    assert!(unknown.get("/-/healthy", "").starts_with("HTTP/1.1 200 "), "the daemon lives");
+}
+
+/// RFC 9110, 15.5.2: a browser asks for the password only if it is told how.
+#[test]
+fn who_gives_no_password_is_asked_for_one() {
+    let answer = pages::who_are_you();
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.headers()["www-authenticate"], "Basic realm=\"ollama-guard\", charset=\"UTF-8\"");
+    assert_eq!(answer.headers()["cache-control"], "no-store");
 }
 
 #[test]

@@ -88,3 +88,21 @@ pub(super) fn counter(table: &str, name: &str, packets: u64, bytes: u64) -> Obje
 pub(super) fn counter_name(counter: CounterName) -> String {
     counter.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The limit is libnftnl's, in bytes; half a character would be no text.
+    #[test]
+    fn a_long_comment_ends_with_a_whole_character() {
+        assert_eq!(comment("why"), [0, 4, b'w', b'h', b'y', 0]);
+        for text in ["x".repeat(200), "é".repeat(100), "x".to_owned() + &"é".repeat(100)] {
+            let comment = comment(&text);
+            let [0, length, kept @ .., 0] = comment.as_slice() else { panic!("{comment:?}") };
+            assert_eq!(usize::from(*length), kept.len() + 1);
+            assert!((127..=128).contains(length), "as long as may be: {length}");
+            assert!(text.starts_with(std::str::from_utf8(kept).unwrap()));
+        }
+    }
+}
