@@ -14,6 +14,7 @@ mod debug;
 mod error;
 mod events;
 mod interfaces;
+mod load;
 mod map;
 mod pins;
 mod program;

@@ -1,19 +1,14 @@
 //! Program instances: one per distinct policy of an interface and per family of hooks.
 
 use std::fmt;
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::LazyLock;
 
-use aya::maps::Map as AyaMap;
+use aya::Ebpf;
 use aya::programs::{Program, ProgramError};
-use aya::{Ebpf, EbpfError, EbpfLoader};
-use ipnet::IpNet;
-use ollama_guard_common::abi::{AllowKeyV4, AllowKeyV6, ServiceSet};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::map::Map;
-use super::shared::NAMES;
+use super::load::{load, load_error};
 use super::{DatapathError, PinDirectory, sys};
 use crate::class::Class;
 use crate::plan::rules::KernelRules;
@@ -125,51 +120,6 @@ impl Instance {
     }
 }
 
-/// Creates and pins the shared maps that are missing, so that the state has a place before any interface wants a program.
-pub(super) fn create_maps(pins: &PinDirectory, tracked: u32) -> Result<(), DatapathError> {
-    let mut loader = EbpfLoader::new();
-    loader.map_max_entries("strangers", tracked);
-    for name in NAMES {
-        loader.map_pin_path(name, pins.map(name));
-    }
-    loader.load(OBJECT).map(drop).map_err(|error| {
-        if is_denied(&error) { DatapathError::NotPermitted } else { load_error("kernel object: its maps", &error) }
-    })
-}
-
-/// Creates the maps and loads one program, with its constants and allow-lists in place and frozen.
-fn load(pins: &PinDirectory, rules: &KernelRules, name: &'static str, tracked: u32) -> Result<Ebpf, DatapathError> {
-    let seed = u32::try_from(std::hash::RandomState::new().hash_one(0_u8) >> 32).unwrap_or(0);
-    let constants = rules.constants(seed);
-    let (v4, v6) = allow_lists(rules);
-    let mut loader = EbpfLoader::new();
-    loader
-        .override_global("RULES", constants.as_bytes(), true)
-        .map_max_entries("strangers", tracked)
-        .map_max_entries("allow_v4", entries(&v4))
-        .map_max_entries("allow_v6", entries(&v6));
-    for name in NAMES {
-        loader.map_pin_path(name, pins.map(name));
-    }
-    let failed = |error: &dyn std::error::Error| load_error(name, error);
-    let mut ebpf = loader.load(OBJECT).map_err(|error| match &error {
-        EbpfError::MapError(_) | EbpfError::BtfError(_) if is_denied(&error) => DatapathError::NotPermitted,
-        _ => failed(&error),
-    })?;
-    fill(&ebpf, "allow_v4", &v4)?;
-    fill(&ebpf, "allow_v6", &v6)?;
-    let program = ebpf.program_mut(name).ok_or_else(|| failed(&ProgramError::NotLoaded))?;
-    match program {
-        Program::Xdp(program) => program.load(),
-        Program::SchedClassifier(program) => program.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-    .map_err(|error| if is_denied(&error) { DatapathError::NotPermitted } else { failed(&error) })?;
-    #[cfg(feature = "debug-log")]
-    super::debug::follow(&mut ebpf);
-    Ok(ebpf)
-}
-
 fn pin(
     pins: &PinDirectory,
     key: &ProgramKey,
@@ -186,58 +136,4 @@ fn pin(
     .map_err(|error| load_error(program, &error))?;
     sys::pin(fd.as_fd(), &path).map_err(|error| super::pins::pin_error("pin", &path, error))?;
     Instance::open(pins, key.as_str()).ok_or_else(|| load_error(program, &ProgramError::NotLoaded))
-}
-
-type Entries<K> = Vec<(K, ServiceSet)>;
-
-fn allow_lists(rules: &KernelRules) -> (Entries<AllowKeyV4>, Entries<AllowKeyV6>) {
-    let (mut v4, mut v6) = (Vec::new(), Vec::new());
-    for (net, &services) in &rules.allow {
-        let prefix = u32::from(net.prefix_len());
-        match net {
-            IpNet::V4(net) => v4.push((AllowKeyV4 { prefix, address: net.addr().octets() }, services)),
-            IpNet::V6(net) => v6.push((AllowKeyV6 { prefix, address: net.addr().octets() }, services)),
-        }
-    }
-    (v4, v6)
-}
-
-/// A trie's capacity: it cannot be zero.
-fn entries<T>(list: &[T]) -> u32 {
-    u32::try_from(list.len()).unwrap_or(u32::MAX).max(1)
-}
-
-fn fill<K>(ebpf: &Ebpf, name: &'static str, list: &[(K, ServiceSet)]) -> Result<(), DatapathError>
-where
-    K: FromBytes + IntoBytes + Immutable + Copy,
-{
-    let Some(AyaMap::LpmTrie(trie)) = ebpf.map(name) else { return Ok(()) };
-    let failed = || DatapathError::map("fill", name);
-    let fd = trie.fd().as_fd().try_clone_to_owned().map_err(failed())?;
-    let trie: Map<K, ServiceSet> = Map::new(fd).map_err(failed())?;
-    trie.set_all(list).map_err(failed())?;
-    sys::freeze(trie.fd()).map_err(failed())
-}
-
-fn load_error(program: &'static str, error: &dyn std::error::Error) -> DatapathError {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        reason = format!("{reason}: {inner}");
-        source = inner.source();
-    }
-    DatapathError::Load { program, reason }
-}
-
-/// Is EPERM at the bottom of this?
-fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let io = error.downcast_ref::<std::io::Error>();
-        if io.and_then(std::io::Error::raw_os_error) == Some(libc::EPERM) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }

@@ -6,8 +6,9 @@ use std::os::fd::AsFd;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use ollama_guard_common::abi::{InterfaceCounters, ServiceIndex};
 
+use super::load::create_maps;
 use super::pins::{entries, pin_error, unpin};
-use super::program::{self, Instance};
+use super::program::Instance;
 use super::shared::SharedMaps;
 use super::{DatapathError, Family, PinDirectory, ProgramKey, Reading, State, state, strangers};
 use super::{clsact, sys};
@@ -68,7 +69,7 @@ impl Wall {
         // where it does and may not be raised, creating a map fails and says so.
         let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
         if !SharedMaps::are_pinned(&pins) {
-            program::create_maps(&pins, tracked)?;
+            create_maps(&pins, tracked)?;
         }
         let maps = SharedMaps::open(&pins).ok();
         Ok(Self { pins, tracked, instances: BTreeMap::new(), maps, forgotten: 0 })
