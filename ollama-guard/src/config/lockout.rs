@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn who_listens_on_this_host_is_seen() {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let udp = std::net::UdpSocket::bind("[::1]:0").unwrap();
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let own = std::fs::read_to_string("/proc/self/comm").unwrap();
         let listeners = listeners();
         for (protocol, address) in
