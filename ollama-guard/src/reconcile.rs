@@ -221,7 +221,7 @@ impl Reconciler {
             wall.set_state(&state)?;
             self.written = Some(state);
         }
-        wall.retain_programs(&outcome.programs)?;
+        wall.retain_programs(self.lowered.programs())?;
         pass.attached = outcome.attached;
         pass.failed = outcome.failed.len();
         pass.changed += outcome.changed;

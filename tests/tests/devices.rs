@@ -44,7 +44,7 @@ on_devices!(
 );
 on_devices!(both, Both, vlan_in_the_frame, vlan_off_the_frame, bond, vrf, macvlan, ipvlan_l2, ipvlan_l3, wireguard);
 
-/// What a list of trusted names opens, and to whom.
+/// What a list of trusted names opens, and to whom. The last of them had been shut out by the list before.
 struct Trust<'a> {
     names: &'a [&'a str],
     opens: Vec<Attempt<'a>>,
@@ -62,8 +62,8 @@ fn holds(world: &World, layers: Layers, everybody: &[Attempt<'_>], lists: &[Trus
     silent(&listener, PORT, everybody).context("nothing trusted")?;
     for Trust { names, opens } in lists {
         guard.reload(&policy(names))?;
-        if let Some(first) = opens.first() {
-            answers_soon(PORT, *first)?;
+        if let Some(last) = opens.last() {
+            answers_soon(PORT, *last)?;
         } else {
             // Nothing changes that could be seen from outside.
             guard.restart()?;

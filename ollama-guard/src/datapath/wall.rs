@@ -219,7 +219,7 @@ impl Wall {
         Ok(interfaces)
     }
 
-    /// Unpins programs that enforce nothing any more.
+    /// Unpins programs that nothing wants any more.
     pub fn retain_programs(&mut self, used: &BTreeSet<ProgramKey>) -> Result<(), DatapathError> {
         self.instances.retain(|key, _| used.contains(key));
         for name in entries(&self.pins.programs())? {

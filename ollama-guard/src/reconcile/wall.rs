@@ -24,14 +24,22 @@ pub(super) type Refusals = BTreeMap<u32, Vec<(Hook, String)>>;
 pub(super) struct Lowered {
     derived: BTreeSet<GuardedPort>,
     rules: BTreeMap<(Class, Option<InterfaceName>), Rc<KernelRules>>,
+    /// The programs that were made of them.
+    programs: BTreeSet<ProgramKey>,
 }
 
 impl Lowered {
     /// The same ports as before, or everything anew.
     fn refresh(&mut self, derived: BTreeSet<GuardedPort>) {
         if self.derived != derived {
-            *self = Self { derived, rules: BTreeMap::new() };
+            *self = Self { derived, ..Self::default() };
         }
+    }
+
+    /// Programs of the rules in force. They stay loaded when their last interface goes: the next one comes when it
+    /// likes, and a program takes the verifier a tenth of a second.
+    pub(super) fn programs(&self) -> &BTreeSet<ProgramKey> {
+        &self.programs
     }
 
     fn of(
@@ -104,6 +112,7 @@ pub(super) fn reconcile(
                 outcome.reasons.insert(link.index, why);
                 outcome.attached += 1;
                 outcome.changed += usize::from(enforced.changed);
+                lowered.programs.insert(enforced.key.clone());
                 outcome.programs.insert(enforced.key);
             }
             Err(error @ DatapathError::Attach { .. }) => {
