@@ -4,11 +4,16 @@ use super::stand_in::{GUARDED, MACHINE, OPEN};
 use crate::sh;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
+    fs,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
 };
+
+/// Of the namespace's name; the number of this process follows.
+const PREFIX: &str = "og-boot-";
 
 /// Somebody on the same wire as the machine. Dropping it ends the process and removes the namespace.
 pub(super) struct Neighbour {
@@ -42,7 +47,8 @@ pub(super) struct Attempts {
 
 impl Neighbour {
     pub(super) fn move_in() -> Result<Self> {
-        let namespace = format!("og-boot-{}", std::process::id());
+        sweep();
+        let namespace = format!("{PREFIX}{}", std::process::id());
         let ip = |line: &str| {
             let words = line.replace("NS", &namespace);
             let done = sh::succeeds(Command::new("ip").args(words.split(' ')));
@@ -146,6 +152,17 @@ fn inside(namespace: &str, program: &str) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace, program]);
     command
+}
+
+/// Removes what runs left that were ended: namespaces named after processes that are no more.
+fn sweep() {
+    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let dead = |process: &str| !Path::new("/proc").join(process).exists();
+        if name.strip_prefix(PREFIX).is_some_and(dead) {
+            remove(&name);
+        }
+    }
 }
 
 fn remove(namespace: &str) {
