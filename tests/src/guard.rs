@@ -21,6 +21,17 @@ use crate::wait;
 /// removing network namespaces elsewhere holds locks that attaching needs.
 const START: Duration = Duration::from_secs(30);
 
+/// A policy for counting. Datagrams are guarded too, because every one that is sent is one packet, and lan0 is trusted.
+pub const DATAGRAMS_TOO: &str = "\
+[[service]]
+name = \"ollama\"
+ports = [11434]
+protocols = [\"tcp\", \"udp\"]
+
+[interfaces]
+trusted = [\"lo\", \"lan0\"]
+";
+
 /// The program under test: `OLLAMA_GUARD_BIN`, else the one that was built beside this test.
 pub fn binary() -> PathBuf {
     if let Some(path) = env::var_os("OLLAMA_GUARD_BIN") {

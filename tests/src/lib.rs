@@ -4,6 +4,7 @@
 //! answers without a guard, then starts a [`guard::Guard`] and sees that it does not. Nothing is shared between tests,
 //! so they run in parallel; everything is removed on drop, and what a crashed run left is removed by the next one.
 
+pub mod bpf;
 pub mod builds;
 pub mod claims;
 pub mod docker;

@@ -1,68 +1,20 @@
 //! Single packets through a loaded program, without an interface: `BPF_PROG_TEST_RUN` on a pinned program.
 
-use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::bpf::{LINK_CREATE, PROG_LOAD, TestRun, bpf, bpf_fd, open};
+
 const MAP_LOOKUP_ELEM: i64 = 1;
-const PROG_LOAD: i64 = 5;
-const OBJ_GET: i64 = 7;
-const PROG_TEST_RUN: i64 = 10;
 const OBJ_GET_INFO_BY_FD: i64 = 15;
-const LINK_CREATE: i64 = 28;
 
 const SCHED_CLS: u64 = 3;
 const TCX_INGRESS: u32 = 46;
 const BEFORE: u32 = 1 << 3;
-
-/// Runs one command of `bpf(2)`.
-///
-/// # Safety
-///
-/// Pointers in `attributes` are valid for what the command reads and writes through them.
-unsafe fn bpf<A: IntoBytes + Immutable>(command: i64, attributes: &mut A) -> io::Result<i32> {
-    let size = size_of::<A>();
-    // SAFETY: the kernel reads and writes `size` bytes of attributes; the pointers in them are the caller's promise.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(i32::try_from(result).unwrap_or_default()) }
-}
-
-/// Opens a pinned program or map.
-fn open(path: &Path) -> Result<OwnedFd> {
-    let name = CString::new(path.as_os_str().as_bytes())?;
-    let mut attributes = [name.as_ptr() as u64, 0];
-    // SAFETY: `name` is a C string that outlives the call.
-    let fd = unsafe { bpf(OBJ_GET, &mut attributes) }.with_context(|| format!("opening {}", path.display()))?;
-    // SAFETY: the command succeeded, so this is a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// The part of `union bpf_attr` that `BPF_PROG_TEST_RUN` uses (`include/uapi/linux/bpf.h`).
-#[derive(Default, IntoBytes, Immutable)]
-#[repr(C)]
-struct TestRun {
-    program: u32,
-    result: u32,
-    data_in_size: u32,
-    data_out_size: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
-    context_in_size: u32,
-    context_out_size: u32,
-    context_in: u64,
-    context_out: u64,
-    flags: u32,
-    cpu: u32,
-    batch: u32,
-    reserved: u32,
-}
 
 /// `struct xdp_md`.
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
@@ -117,7 +69,7 @@ impl Program {
     }
 
     fn run<C: IntoBytes + Immutable>(&self, frame: &[u8], context: &C) -> io::Result<u32> {
-        let mut attributes = TestRun {
+        let attributes = TestRun {
             program: self.fd.as_raw_fd().unsigned_abs(),
             data_in_size: u32::try_from(frame.len()).unwrap_or(u32::MAX),
             data_in: frame.as_ptr() as u64,
@@ -126,8 +78,7 @@ impl Program {
             ..TestRun::default()
         };
         // SAFETY: the kernel reads as many bytes of frame and context as it is told, and writes to neither.
-        unsafe { bpf(PROG_TEST_RUN, &mut attributes) }?;
-        Ok(attributes.result)
+        unsafe { attributes.run() }
     }
 }
 
@@ -213,14 +164,10 @@ impl Foreign {
         let count = u64::from(u32::try_from(code.len())?);
         let mut load = [SCHED_CLS | count << 32, code.as_ptr() as u64, license.as_ptr() as u64, 0, 0];
         // SAFETY: as many instructions as it says, and a string that ends.
-        let program = unsafe { bpf(PROG_LOAD, &mut load) }.context("loading a program")?;
-        // SAFETY: a new descriptor that nobody else owns.
-        let program = unsafe { OwnedFd::from_raw_fd(program) };
+        let program = unsafe { bpf_fd(PROG_LOAD, &mut load) }.context("loading a program")?;
         let index = nix::net::if_::if_nametoindex(interface)?;
         let mut attach = [program.as_raw_fd().unsigned_abs(), index, TCX_INGRESS, BEFORE, 0, 0, 0, 0];
         // SAFETY: no pointers.
-        let link = unsafe { bpf(LINK_CREATE, &mut attach) }.context("attaching a program")?;
-        // SAFETY: a new descriptor that nobody else owns.
-        Ok(Self { _link: unsafe { OwnedFd::from_raw_fd(link) } })
+        Ok(Self { _link: unsafe { bpf_fd(LINK_CREATE, &mut attach) }.context("attaching a program")? })
     }
 }

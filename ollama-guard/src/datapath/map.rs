@@ -112,21 +112,26 @@ where
         self.element(UPDATE, key, std::ptr::from_ref(value).cast_mut(), ANY)
     }
 
+    /// As many entries as there are keys, from the start.
+    fn batch(&self, keys: &mut [K], values: &mut [V]) -> Batch {
+        Batch {
+            from: 0,
+            to: 0,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: u32::try_from(keys.len()).unwrap_or(u32::MAX),
+            map: sys::raw(&self.fd),
+            element_flags: 0,
+            flags: 0,
+        }
+    }
+
     /// Writes many entries, in batches where the kernel can do that with this kind of map.
     pub(super) fn set_all(&self, entries: &[(K, V)]) -> io::Result<()> {
         const STEP: usize = 4096;
         for chunk in entries.chunks(STEP) {
             let (mut keys, mut values): (Vec<K>, Vec<V>) = chunk.iter().copied().unzip();
-            let mut attributes = Batch {
-                from: 0,
-                to: 0,
-                keys: keys.as_mut_ptr() as u64,
-                values: values.as_mut_ptr() as u64,
-                count: u32::try_from(chunk.len()).unwrap_or(u32::MAX),
-                map: sys::raw(&self.fd),
-                element_flags: 0,
-                flags: 0,
-            };
+            let mut attributes = self.batch(&mut keys, &mut values);
             // SAFETY: keys and values hold `count` entries.
             if unsafe { sys::bpf(UPDATE_BATCH, &mut attributes) }.is_err() {
                 // Older kernels have no batches for tries; or an entry is at fault and will say so.
@@ -190,12 +195,7 @@ where
             let mut attributes = Batch {
                 from: if started { from.as_mut_ptr() as u64 } else { 0 },
                 to: to.as_mut_ptr() as u64,
-                keys: keys.as_mut_ptr() as u64,
-                values: values.as_mut_ptr() as u64,
-                count: u32::try_from(keys.len()).unwrap_or(u32::MAX),
-                map: sys::raw(&self.fd),
-                element_flags: 0,
-                flags: 0,
+                ..self.batch(&mut keys, &mut values)
             };
             // SAFETY: keys and values have room for `count` entries, positions for more than a key.
             let result = unsafe { sys::bpf(LOOKUP_BATCH, &mut attributes) };

@@ -1,20 +1,15 @@
 //! Kernel programs as the benchmark needs them: assembled by hand, or somebody else's found by pin or id, and
 //! run on a frame by the kernel itself (`BPF_PROG_TEST_RUN`). Attribute layouts from `include/uapi/linux/bpf.h`.
 
-use std::ffi::CString;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use tests::bpf::{LINK_CREATE, PROG_LOAD, TestRun, bpf_fd, open};
 use tests::prog_run::Size;
+use zerocopy::{Immutable, IntoBytes};
 
-const PROG_LOAD: i64 = 5;
-const OBJ_GET: i64 = 7;
-const PROG_TEST_RUN: i64 = 10;
 const PROG_GET_FD_BY_ID: i64 = 13;
-const LINK_CREATE: i64 = 28;
 
 const ATTACH_XDP: u32 = 37;
 const XDP_NATIVE: u32 = 1 << 2;
@@ -55,7 +50,7 @@ pub(crate) struct Program {
 #[derive(Debug)]
 pub(crate) struct Link(#[expect(dead_code, reason = "holds the attachment")] OwnedFd);
 
-#[derive(Default)]
+#[derive(Default, IntoBytes, Immutable)]
 #[repr(C)]
 struct Load {
     kind: u32,
@@ -70,27 +65,6 @@ struct Load {
     attach_type: u32,
 }
 
-#[derive(Default)]
-#[repr(C)]
-struct TestRun {
-    program: u32,
-    result: u32,
-    size_in: u32,
-    size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
-    context_size_in: u32,
-    context_size_out: u32,
-    context_in: u64,
-    context_out: u64,
-    flags: u32,
-    cpu: u32,
-    batch: u32,
-    reserved: u32,
-}
-
 impl Program {
     /// Loads instructions.
     pub(crate) fn load(kind: Kind, code: &[Instruction]) -> Result<Self> {
@@ -102,7 +76,8 @@ impl Program {
             license: license.as_ptr() as u64,
             ..Load::default()
         };
-        let fd = bpf_fd(PROG_LOAD, &mut attributes).context("loading a program of the bench")?;
+        // SAFETY: as many instructions as it says, and a string that ends.
+        let fd = unsafe { bpf_fd(PROG_LOAD, &mut attributes) }.context("loading a program of the bench")?;
         Ok(Self { fd, kind })
     }
 
@@ -113,23 +88,24 @@ impl Program {
 
     /// Opens a pin.
     pub(crate) fn pinned(kind: Kind, path: &Path) -> Result<Self> {
-        let name = CString::new(path.as_os_str().as_bytes())?;
-        let mut attributes = [name.as_ptr() as u64, 0];
-        let fd = bpf_fd(OBJ_GET, &mut attributes).with_context(|| format!("opening {}", path.display()))?;
-        Ok(Self { fd, kind })
+        Ok(Self { fd: open(path)?, kind })
     }
 
     /// Opens a program of anybody's by the kernel's id for it.
     pub(crate) fn by_id(kind: Kind, id: u32) -> Result<Self> {
         let mut attributes = [id, 0, 0];
-        let fd = bpf_fd(PROG_GET_FD_BY_ID, &mut attributes).with_context(|| format!("opening program {id}"))?;
+        // SAFETY: no pointers.
+        let fd =
+            unsafe { bpf_fd(PROG_GET_FD_BY_ID, &mut attributes) }.with_context(|| format!("opening program {id}"))?;
         Ok(Self { fd, kind })
     }
 
     /// Attaches an XDP program natively.
     pub(crate) fn attach(&self, interface: u32) -> Result<Link> {
         let mut attributes = [self.raw(), interface, ATTACH_XDP, XDP_NATIVE];
-        Ok(Link(bpf_fd(LINK_CREATE, &mut attributes).context("attaching a program of the bench")?))
+        // SAFETY: no pointers.
+        let link = unsafe { bpf_fd(LINK_CREATE, &mut attributes) }.context("attaching a program of the bench")?;
+        Ok(Link(link))
     }
 
     /// Runs it `repeat` times on a frame as if that arrived on `interface` of this network namespace; the answer.
@@ -142,30 +118,31 @@ impl Program {
             Kind::Tc => context[10] = interface,
         }
         let words = if self.kind == Kind::Xdp { 6 } else { context.len() };
-        let mut attributes = TestRun {
+        let attributes = TestRun {
             program: self.raw(),
-            size_in: size,
+            data_in_size: size,
             data_in: frame.as_ptr() as u64,
             repeat,
-            context_size_in: u32::try_from(words * 4)?,
+            context_in_size: u32::try_from(words * 4)?,
             context_in: context.as_ptr() as u64,
             ..TestRun::default()
         };
-        bpf(PROG_TEST_RUN, &mut attributes).context("running a program on a frame")?;
-        Ok(attributes.result)
+        // SAFETY: the kernel reads as many bytes of frame and context as it is told, and writes to neither.
+        unsafe { attributes.run() }.context("running a program on a frame")
     }
 
     /// Sends `repeat` real frames through an XDP program, which redirects them.
     pub(crate) fn send(&self, frame: &[u8], repeat: u32) -> Result<()> {
-        let mut attributes = TestRun {
+        let attributes = TestRun {
             program: self.raw(),
-            size_in: u32::try_from(frame.len())?,
+            data_in_size: u32::try_from(frame.len())?,
             data_in: frame.as_ptr() as u64,
             repeat,
             flags: LIVE_FRAMES,
             ..TestRun::default()
         };
-        bpf(PROG_TEST_RUN, &mut attributes).map(drop).context("sending frames")
+        // SAFETY: the kernel reads as many bytes of the frame as it is told.
+        unsafe { attributes.run() }.map(drop).context("sending frames")
     }
 
     /// How large it is.
@@ -176,17 +153,4 @@ impl Program {
     fn raw(&self) -> u32 {
         self.fd.as_raw_fd().unsigned_abs()
     }
-}
-
-/// Runs one command.
-fn bpf<A>(command: i64, attributes: &mut A) -> io::Result<RawFd> {
-    // SAFETY: the kernel reads and writes size_of::<A>() bytes; every caller's pointers lead to what its command wants.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(RawFd::try_from(result).unwrap_or_default()) }
-}
-
-fn bpf_fd<A>(command: i64, attributes: &mut A) -> io::Result<OwnedFd> {
-    let fd = bpf(command, attributes)?;
-    // SAFETY: a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

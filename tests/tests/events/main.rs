@@ -11,21 +11,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tests::guard::Guard;
+use tests::guard::{DATAGRAMS_TOO as POLICY, Guard};
 use tests::netns::Netns;
 use tests::process::Process;
 use tests::wait;
 
-/// Datagrams are guarded too, because every one that is sent is one packet, and lan0 is trusted.
-const POLICY: &str = "\
-[[service]]
-name = \"ollama\"
-ports = [11434]
-protocols = [\"tcp\", \"udp\"]
-
-[interfaces]
-trusted = [\"lo\", \"lan0\"]
-";
 /// Beyond any second that a line may be held.
 const SOON: Duration = Duration::from_secs(10);
 

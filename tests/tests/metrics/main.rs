@@ -10,16 +10,7 @@ mod web;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use tests::guard::DATAGRAMS_TOO as POLICY;
+
 /// Where the guard serves its metrics, in its namespace.
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 19434);
-
-/// Datagrams are guarded too, because every one that is sent is one packet, and lan0 is trusted.
-const POLICY: &str = "\
-[[service]]
-name = \"ollama\"
-ports = [11434]
-protocols = [\"tcp\", \"udp\"]
-
-[interfaces]
-trusted = [\"lo\", \"lan0\"]
-";
