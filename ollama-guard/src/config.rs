@@ -7,6 +7,7 @@
 mod allows;
 mod defaults;
 mod error;
+mod file;
 mod interfaces;
 mod limits;
 pub mod lockout;
@@ -24,6 +25,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub use error::{ConfigError, Fault};
+pub use file::File;
 
 use crate::policy::{Paths, Policy, Profile};
 use error::Faults;
@@ -39,10 +41,16 @@ pub const DEFAULT_PATH: &str = "/etc/ollama-guard/config.toml";
 /// DHCP sockets that a `[[service]]` must not close by accident.
 pub fn load(path: Option<&Path>, listeners: impl FnOnce() -> Vec<Listener>) -> Result<Policy, ConfigError> {
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+    read_text(path)?.map_or_else(|| Ok(built_in()), |text| parse(file, &text, &listeners()))
+}
+
+/// What the file says; `None` if it may be missing and is.
+fn read_text(path: Option<&Path>) -> Result<Option<String>, ConfigError> {
+    let file = path.unwrap_or(Path::new(DEFAULT_PATH));
     match std::fs::read_to_string(file) {
-        Ok(text) => parse(file, &text, &listeners()),
+        Ok(text) => Ok(Some(text)),
         // Only the default path may be missing: a path that someone typed is a file they meant.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_none() => Ok(built_in()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_none() => Ok(None),
         Err(error) => Err(ConfigError::Unreadable { file: file.to_owned(), error }),
     }
 }

@@ -5,13 +5,15 @@
 //! is looked up here and guarded as if it had been configured. A trusted interface still reaches it, and loopback.
 //!
 //! [`arguments`] and [`engine`] turn text into [`Forward`]s, [`decide`] makes ports of them, [`memory`] keeps those that
-//! will be back; all pure. [`Watch`] reads.
+//! will be back; all pure. [`watch`] reads, and
+//! [`Lookout`] has it do so on a thread of its own.
 
 mod arguments;
 mod decide;
 mod engine;
 mod events;
 mod exchange;
+mod lookout;
 mod memory;
 mod silent;
 mod watch;
@@ -19,9 +21,11 @@ mod watch;
 use std::fmt;
 use std::net::IpAddr;
 
+pub use lookout::{Gone, Lookout};
 use serde::{Deserialize, Serialize};
 pub use silent::SilentProxy;
-pub use watch::{Found, Watch, look};
+use watch::Watch;
+pub use watch::{Found, look};
 
 use crate::policy::{Protocol, ServiceName};
 

@@ -14,7 +14,7 @@ pub use seatbelt::ruleset;
 use tracing::{info, warn};
 
 use crate::datapath::{PinDirectory, State, Wall};
-use crate::derived::{DerivedPort, Watch};
+use crate::derived::{DerivedPort, Gone, Lookout};
 use crate::links::Links;
 use crate::plan::class::{Placement, Placements};
 use crate::plan::services::ServiceTable;
@@ -37,7 +37,7 @@ pub struct Reconciler {
     seatbelt: seatbelt::Keeper,
     refusals: wall::Refusals,
     lowered: wall::Lowered,
-    proxies: Watch,
+    proxies: Lookout,
     /// What was last said of each interface, so that it is said once.
     told: BTreeMap<u32, String>,
     /// The state last written down.
@@ -79,7 +79,7 @@ pub struct Pass {
 
 impl Reconciler {
     /// Takes over what an earlier daemon left. Changes nothing before the first [`Self::pass`].
-    pub fn new(policy: Policy) -> anyhow::Result<Self> {
+    pub async fn new(policy: Policy) -> anyhow::Result<Self> {
         let pins = PinDirectory::at(&policy.paths.bpf);
         // Without the eBPF layer it still holds what `status` reads; but those who switch that off may have no BPF.
         let wall = match Wall::create(pins, policy.sources.tracked) {
@@ -95,7 +95,9 @@ impl Reconciler {
         });
         let earlier = earlier.flatten();
         let (services, _) = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default().update(&policy);
-        let proxies = Watch::resume(&policy, earlier.as_ref().map_or(&[], |state| &state.derived));
+        let guarded: &[DerivedPort] = earlier.as_ref().map_or(&[], |state| &state.derived);
+        let mut proxies = Lookout::start(&policy.services, guarded).context("cannot start a thread")?;
+        proxies.looked().await?;
         let caught_before = earlier.as_ref().map(|state| state.caught_before.clone()).unwrap_or_default();
         let (since, repairs_before, forgotten_before) =
             earlier.map_or_else(|| (now(), 0, 0), |state| (state.since, state.repairs, state.forgotten));
@@ -128,7 +130,7 @@ impl Reconciler {
     }
 
     /// Puts another policy in force at the next pass.
-    pub fn set_policy(&mut self, policy: Policy) -> anyhow::Result<()> {
+    pub async fn set_policy(&mut self, policy: Policy) -> anyhow::Result<()> {
         if policy != self.policy {
             self.seatbelt.forget();
             self.lowered = wall::Lowered::default();
@@ -144,16 +146,26 @@ impl Reconciler {
         if let Some(wall) = &self.wall {
             wall.clear_services(&recycled)?;
         }
-        self.refusals.clear();
+        if policy.services != self.policy.services {
+            self.proxies.look_for(&policy.services);
+            self.proxies.looked().await?;
+        }
+        self.forgive();
         (self.policy, self.services) = (policy, services);
         Ok(())
+    }
+
+    /// Hooks that refused an interface are tried again at the next pass.
+    pub fn forgive(&mut self) {
+        self.refusals.clear();
     }
 
     /// Makes the kernel hold what policy and interfaces call for.
     pub fn pass(&mut self) -> anyhow::Result<Pass> {
         let links = Links::read().context("cannot list the network interfaces")?;
         let placements = Placements::new(&self.policy, &links);
-        let derived = self.proxies.look(&self.policy).to_vec();
+        let derived = self.proxies.ports();
+        self.proxies.look();
         let host = Host { links: &links, placements: &placements, derived: &derived };
         // The seatbelt first: it covers every interface at once, by name.
         let belt = if self.policy.layers.seatbelt {
@@ -183,9 +195,9 @@ impl Reconciler {
         self.wall.is_some()
     }
 
-    /// Waits until there is reason to look for derived ports again. Cancel safe.
-    pub async fn proxies_changed(&self) {
-        self.proxies.changed().await;
+    /// Waits until there are other derived ports. Cancel safe.
+    pub async fn proxies_changed(&mut self) -> Result<(), Gone> {
+        self.proxies.changed().await
     }
 
     fn pass_wall(&mut self, wall: &mut Wall, host: &Host<'_>, pass: &mut Pass) -> anyhow::Result<()> {

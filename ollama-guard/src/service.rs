@@ -5,7 +5,6 @@ mod source;
 
 use std::future::pending;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -15,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::config::ConfigError;
+use crate::config;
 use crate::control::Control;
 use crate::datapath::PinWatch;
 use crate::events::Events;
@@ -31,28 +30,23 @@ use crate::seatbelt::{Author, Monitor, TABLE, Touched};
 /// Catches whatever an event missed.
 const FULL_PASS: Duration = Duration::from_secs(30);
 
-/// Enforces the policy until told to stop. Enforcement stays when this returns. `config` is the file to name in advice;
-/// `sockets` are those that systemd opened for the metrics.
-pub async fn run(
-    policy: Policy,
-    config: PathBuf,
-    sockets: Vec<OwnedFd>,
-    reload: &dyn Fn() -> Result<Policy, ConfigError>,
-) -> anyhow::Result<()> {
+/// Enforces the policy until told to stop. Enforcement stays when this returns. `config` is the file it
+/// came from; `sockets` are those that systemd opened for the metrics.
+pub async fn run(policy: Policy, mut config: config::File, sockets: Vec<OwnedFd>) -> anyhow::Result<()> {
     let _lock = InstanceLock::take(&policy.paths.run)?;
     let links = LinkEvents::open().context("cannot listen for interface changes")?;
     let mut links = Source::opened("interface changes", links);
     let mut signals = Signals::listen()?;
     let mut manager = Manager::new();
-    let mut reconciler = Reconciler::new(policy)?;
+    let mut reconciler = Reconciler::new(policy).await?;
     let mut pass = reconciler.pass()?;
     announce(reconciler.policy(), &pass);
     manager.passed(words(reconciler.policy(), &pass));
-    let (paths, file) = (reconciler.policy().paths.clone(), config.clone());
+    let (paths, file) = (reconciler.policy().paths.clone(), config.path().to_owned());
     let _control = Control::start(&reconciler.policy().paths.run, Box::new(move || collect(&paths, &file)));
     notify::ready();
     let reloaded = Reload { successful: true, last_success: SystemTime::now() };
-    let exporter = Exporter::start(Settings::new(reconciler.policy(), config, reloaded), sockets);
+    let exporter = Exporter::start(Settings::new(reconciler.policy(), config.path().to_owned(), reloaded), sockets);
     let events = Events::start(reconciler.policy().paths.clone(), reconciler.services().clone());
     let mut rules = Source::new("changes of the nftables rules");
     let mut pins = Source::new("removed pins");
@@ -60,12 +54,13 @@ pub async fn run(
     let mut due = next(&pass);
     loop {
         let mut reloading = false;
+        let (own, has_pins) = (reconciler.seatbelt_port(), reconciler.pins());
         tokio::select! {
             _ = links.news(LinkEvents::open, LinkEvents::changed) => {}
             () = sleep_until(due) => {}
-            () = reconciler.proxies_changed() => {}
-            () = touched(&mut rules, reconciler.seatbelt_port()) => {}
-            _ = pins.news(|| PinWatch::open(&root), PinWatch::removed), if reconciler.pins() => {}
+            changed = reconciler.proxies_changed() => changed?,
+            () = touched(&mut rules, own) => {}
+            _ = pins.news(|| PinWatch::open(&root), PinWatch::removed), if has_pins => {}
             () = manager.hungry() => {
                 manager.alive();
                 continue;
@@ -73,7 +68,7 @@ pub async fn run(
             _ = signals.hangup.recv() => {
                 reloading = true;
                 notify::reloading();
-                apply(&mut reconciler, reload, &exporter);
+                apply(&mut reconciler, &mut config, &exporter).await;
                 events.change(reconciler.services());
             }
             _ = signals.terminate.recv() => break,
@@ -106,10 +101,17 @@ fn next(pass: &Pass) -> Instant {
 }
 
 /// Puts a changed configuration in force; a faulty one changes nothing.
-fn apply(reconciler: &mut Reconciler, reload: &dyn Fn() -> Result<Policy, ConfigError>, exporter: &Exporter) {
-    let applied = match reload() {
+async fn apply(reconciler: &mut Reconciler, config: &mut config::File, exporter: &Exporter) {
+    let applied = match config.news() {
         Err(error) => Err(format!("the old one stays in force: {error}")),
-        Ok(policy) => reconciler.set_policy(policy).map_err(|error| in_words(&error)),
+        Ok(None) => {
+            reconciler.forgive();
+            Ok(())
+        }
+        Ok(Some(policy)) => {
+            let applied = reconciler.set_policy(policy).await;
+            applied.inspect_err(|_| config.forget()).map_err(|error| in_words(&error))
+        }
     };
     match applied {
         Ok(()) => {

@@ -69,8 +69,11 @@ fn socket(interface: &str, described: bool) -> io::Result<Socket> {
     let index = nix::net::if_::if_nametoindex(interface)?;
     let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
     bind(&socket, index)?;
+    // A queue swallows frames without a word for as long as its link has only just come up.
+    enable(&socket, libc::PACKET_QDISC_BYPASS)?;
     if described {
-        describe(&socket)?;
+        // Each frame is preceded by a description of how to lay it out.
+        enable(&socket, libc::PACKET_VNET_HDR)?;
     }
     Ok(socket)
 }
@@ -91,12 +94,13 @@ fn bind(socket: &Socket, interface: u32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// `PACKET_VNET_HDR`: each frame is preceded by a description of how to lay it out.
-fn describe(socket: &Socket) -> io::Result<()> {
+/// Switches an option of packet sockets on (`packet(7)`).
+fn enable(socket: &Socket, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or_default();
-    let (fd, level, option) = (socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_VNET_HDR);
     // SAFETY: the kernel reads `length` bytes of a number that outlives the call.
-    let result = unsafe { libc::setsockopt(fd, level, option, std::ptr::from_ref(&on).cast(), length) };
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, std::ptr::from_ref(&on).cast(), length)
+    };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

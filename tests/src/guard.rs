@@ -192,7 +192,13 @@ impl<'a> Guard<'a> {
 
     /// Reloads, and waits until the service manager is told that the new policy is in force.
     pub fn reload_managed(&mut self, policy: &str) -> Result<()> {
-        self.reload(policy)?;
+        self.configure(policy)?;
+        self.reread_managed()
+    }
+
+    /// Has it read its configuration again, and waits until the service manager is told that this is in force.
+    pub fn reread_managed(&mut self) -> Result<()> {
+        self.process()?.signal(Signal::SIGHUP)?;
         self.told("RELOADING=1")?;
         self.told("READY=1")
     }

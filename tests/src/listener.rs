@@ -1,7 +1,8 @@
 //! What stands in for Ollama: an HTTP server on all addresses of a namespace that remembers who came, and a UDP echo.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -72,7 +73,7 @@ impl Drop for Listener {
 pub struct UdpEcho {
     /// Every datagram that came through to the port.
     pub witness: Witness,
-    sockets: Vec<UdpSocket>,
+    stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -81,12 +82,12 @@ impl UdpEcho {
     pub fn start(ns: &Netns, port: u16) -> Result<Self> {
         let witness = Witness::udp(ns, port)?;
         let bound = ns.enter(|| everywhere(port).map(|address| bind(address, Type::DGRAM)))?;
-        let mut echo = Self { witness, sockets: Vec::new(), threads: Vec::new() };
+        let mut echo = Self { witness, stop: Arc::default(), threads: Vec::new() };
         for socket in bound {
             let socket = UdpSocket::from(socket.with_context(|| format!("binding UDP port {port}"))?);
-            let echoing = socket.try_clone()?;
-            echo.threads.push(thread::spawn(move || send_back(&echoing)));
-            echo.sockets.push(socket);
+            socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+            let stop = Arc::clone(&echo.stop);
+            echo.threads.push(thread::spawn(move || send_back(&socket, &stop)));
         }
         Ok(echo)
     }
@@ -94,10 +95,7 @@ impl UdpEcho {
 
 impl Drop for UdpEcho {
     fn drop(&mut self) {
-        for socket in &self.sockets {
-            // Says "not connected" for a UDP socket, and wakes the blocked receiver all the same.
-            let _ = SockRef::from(socket).shutdown(Shutdown::Both);
-        }
+        self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -149,13 +147,12 @@ fn answer(mut stream: TcpStream) {
     let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{GREETING}");
 }
 
-fn send_back(socket: &UdpSocket) {
+fn send_back(socket: &UdpSocket, stop: &AtomicBool) {
     let mut datagram = vec![0; 65_535];
-    loop {
+    while !stop.load(Ordering::Relaxed) {
         match socket.recv_from(&mut datagram) {
-            // A shut down socket receives nothing, from nobody: port 0.
-            Ok((0, from)) if from.port() == 0 => return,
             Ok((length, from)) => drop(socket.send_to(&datagram[..length], from)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => return,
         }
     }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::{config_file, load};
 use crate::config;
 use crate::exit::Exit;
 use crate::exporter::activation;
@@ -22,18 +21,16 @@ fn keep_no_large_buffers() {
 pub(super) fn run(file: Option<&Path>) -> anyhow::Result<Exit> {
     keep_no_large_buffers();
     let sockets = activation::sockets();
-    let policy = match load(file) {
-        Ok(policy) => policy,
+    let mut file = config::File::at(file);
+    let policy = match file.news() {
+        Ok(policy) => policy.unwrap_or_else(config::built_in),
         Err(error) => {
             eprintln!("{error}");
             return Ok(Exit::Usage);
         }
     };
     logs::init();
-    let config = config_file(file);
-    let file = file.map(Path::to_owned);
-    let reload = move || config::load(file.as_deref(), config::lockout::listeners);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(service::run(policy, config, sockets, &reload))?;
+    runtime.block_on(service::run(policy, file, sockets))?;
     Ok(Exit::Fine)
 }

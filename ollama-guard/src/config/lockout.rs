@@ -11,7 +11,7 @@ use crate::policy::Protocol;
 use crate::procfs;
 
 /// A socket of this host that waits for packets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Listener {
     /// Its transport.
     pub protocol: Protocol,
@@ -21,6 +21,16 @@ pub struct Listener {
     pub port: u16,
     /// The owner's name, cut to 15 bytes by the kernel; none for a kernel socket or one we may not look at.
     pub process: Option<String>,
+}
+
+impl Listener {
+    /// What people or packets get in by, if it is such a thing.
+    pub(super) fn way_in(&self) -> Option<&'static str> {
+        // What listens on loopback only is not how anybody gets in: `ssh -R` puts sshd sockets there.
+        let name = self.process.as_deref().filter(|_| !self.address.to_canonical().is_loopback())?;
+        let known = PROCESSES.iter().find(|(process, of, _)| *process == name && *of == self.protocol);
+        known.map(|(.., what)| *what)
+    }
 }
 
 /// Why a port should stay open.
@@ -94,12 +104,8 @@ pub fn listeners() -> Vec<Listener> {
 /// Could guarding this port lock the user out?
 pub fn danger(protocol: Protocol, port: NonZeroU16, listeners: &[Listener]) -> Option<Danger> {
     let seen = |listener: &Listener| {
-        let same = listener.protocol == protocol && listener.port == port.get();
-        // What listens on loopback only is not how anybody gets in: `ssh -R` puts sshd sockets there.
-        let reachable = !listener.address.to_canonical().is_loopback();
-        let name = listener.process.as_deref().filter(|_| same && reachable)?;
-        let (.., what) = PROCESSES.iter().find(|(process, of, _)| *process == name && *of == protocol)?;
-        Some(Danger { protocol, port, what, seen: Some(name.to_owned()) })
+        let what = listener.way_in().filter(|_| listener.protocol == protocol && listener.port == port.get())?;
+        Some(Danger { protocol, port, what, seen: listener.process.clone() })
     };
     let well_known = || {
         let (.., what) = WELL_KNOWN.iter().find(|(of, known, _)| *of == protocol && *known == port.get())?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
 use super::{DerivedPort, Forward};
-use crate::policy::{Policy, Protocol, ServiceName};
+use crate::policy::{Protocol, Service, ServiceName};
 use crate::procfs::Socket;
 
 /// More than anybody publishes; they must fit what is written down for `status`.
@@ -25,7 +25,7 @@ pub(super) struct Decision {
 
 /// The ports to guard besides the policy's own. `danger` says why guarding a port could lock the user out.
 pub(super) fn decide(
-    policy: &Policy,
+    services: &[Service],
     forwards: &[Forward],
     sockets: &[Socket],
     danger: impl Fn(Protocol, NonZeroU16) -> Option<String>,
@@ -37,15 +37,15 @@ pub(super) fn decide(
         let place = (forward.protocol, forward.port);
         !used.contains(&place) && !sockets.iter().any(|socket| occupies(socket, place))
     };
-    let present = leading(policy, running, &danger);
-    let expected = leading(policy, idle.into_iter().filter(is_free).collect(), &danger);
+    let present = leading(services, running, &danger);
+    let expected = leading(services, idle.into_iter().filter(is_free).collect(), &danger);
     let is_present = |place: &(Protocol, u16)| present.iter().any(|port| (port.protocol, port.port) == *place);
     Decision { elsewhere: used.into_iter().filter(|place| !is_present(place)).collect(), present, expected }
 }
 
 /// Those of the forwards that end at a guarded port, by host port.
 fn leading(
-    policy: &Policy,
+    services: &[Service],
     mut forwards: Vec<&Forward>,
     danger: impl Fn(Protocol, NonZeroU16) -> Option<String>,
 ) -> Vec<DerivedPort> {
@@ -54,7 +54,7 @@ fn leading(
     forwards.sort_by_key(|forward| forward.user.unwrap_or(0));
     for forward in forwards {
         let Forward { protocol, port, target, container, through, running, .. } = forward;
-        let guarded = |port| service(policy, *protocol, port);
+        let guarded = |port| service(services, *protocol, port);
         let (Some(service), None, Some(number)) = (guarded(*target), guarded(*port), NonZeroU16::new(*port)) else {
             continue;
         };
@@ -93,11 +93,11 @@ fn is_believed(forward: &Forward, sockets: &[Socket]) -> bool {
     forward.user.is_none_or(by)
 }
 
-pub(super) fn service(policy: &Policy, protocol: Protocol, port: u16) -> Option<&ServiceName> {
-    let guards = |service: &&crate::policy::Service| {
+pub(super) fn service(services: &[Service], protocol: Protocol, port: u16) -> Option<&ServiceName> {
+    let guards = |service: &&Service| {
         service.protocols.contains(&protocol) && service.ports.iter().any(|guarded| guarded.get() == port)
     };
-    policy.services.iter().find(guards).map(|service| &service.name)
+    services.iter().find(guards).map(|service| &service.name)
 }
 
 #[cfg(test)]
@@ -116,7 +116,7 @@ mod tests {
 
     fn decided(forwards: &[Forward], sockets: &[Socket]) -> Vec<String> {
         let danger = |_, port: NonZeroU16| (port.get() == 22).then(|| "tcp 22 is SSH's port".to_owned());
-        let ports = decide(&built_in(), forwards, sockets, danger).present;
+        let ports = decide(&built_in().services, forwards, sockets, danger).present;
         ports.iter().map(|port| format!("{port}{}", port.refused.as_deref().unwrap_or_default())).collect()
     }
 
@@ -164,7 +164,7 @@ mod tests {
     fn a_container_that_does_not_run_keeps_its_port_unless_somebody_else_uses_it() {
         let idle = |port| Forward { running: false, ..forward(port, 11434, "web", "published", None) };
         let expected = |forwards: &[Forward], sockets: &[Socket]| {
-            let decision = decide(&built_in(), forwards, sockets, |_, _| None);
+            let decision = decide(&built_in().services, forwards, sockets, |_, _| None);
             decision.expected.iter().map(|port| port.port).collect::<Vec<_>>()
         };
         assert_eq!(expected(&[idle(8080), idle(11434)], &[]), [8080]);
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(expected(&[idle(8080)], &[loopback]), [8080]);
         let other = forward(8080, 80, "nginx", "published", None);
         assert!(expected(&[idle(8080), other.clone()], &[]).is_empty());
-        let decision = decide(&built_in(), &[idle(8080), other], &[], |_, _| None);
+        let decision = decide(&built_in().services, &[idle(8080), other], &[], |_, _| None);
         assert_eq!(decision.elsewhere, [(Protocol::Tcp, 8080)].into());
         // A user cannot reserve what nobody listens on.
         assert!(expected(&[Forward { user: Some(1000), ..idle(8080) }], &[]).is_empty());

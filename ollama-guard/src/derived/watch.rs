@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::silent::{SilentProxy, is_silent, silent};
 use super::{DerivedPort, Forward, arguments, engine};
 use crate::config::lockout;
-use crate::policy::{Policy, Protocol, Service};
+use crate::policy::{Protocol, Service};
 use crate::procfs::{self, Process, Socket};
 
 /// How soon a new listener is noticed while containers run, if no engine tells of it. A look reads the tables of sockets.
@@ -28,7 +28,7 @@ const NAMELESS: Duration = Duration::from_secs(10);
 
 /// Derived ports as they come and go.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub(super) struct Watch {
     seen: Seen,
     engines: Engines,
     events: Events,
@@ -59,31 +59,31 @@ pub struct Found {
 }
 
 /// The derived ports right now, read once.
-pub fn look(policy: &Policy) -> Found {
+pub fn look(services: &[Service]) -> Found {
     let mut watch = Watch::default();
-    watch.read(policy, Seen::now(policy), true);
-    let Decision { present, expected, .. } = watch.decide(policy);
+    watch.read(services, Seen::now(services), true);
+    let Decision { present, expected, .. } = watch.decide(services);
     Found { ports: present.into_iter().chain(expected).collect(), silent: watch.silent() }
 }
 
 impl Watch {
     /// Goes on from what an earlier daemon guarded.
-    pub fn resume(policy: &Policy, guarded: &[DerivedPort]) -> Self {
+    pub(super) fn resume(services: &[Service], guarded: &[DerivedPort]) -> Self {
         let memory = Memory::of(guarded, Instant::now());
-        Self { memory, services: policy.services.clone(), found: guarded.to_vec(), ..Self::default() }
+        Self { memory, services: services.to_vec(), found: guarded.to_vec(), ..Self::default() }
     }
 
     /// The derived ports right now. Says what is new.
-    pub fn look(&mut self, policy: &Policy) -> &[DerivedPort] {
-        if self.services != policy.services {
+    pub(super) fn look(&mut self, services: &[Service]) -> &[DerivedPort] {
+        if self.services != services {
             // A port may lead to nothing that is guarded now.
-            self.services.clone_from(&policy.services);
+            services.clone_into(&mut self.services);
             self.memory.clear();
         }
-        let seen = Seen::now(policy);
+        let seen = Seen::now(services);
         let told = self.events.heard() | self.events.follow(&seen.daemons());
-        self.read(policy, seen, told);
-        let decision = self.decide(policy);
+        self.read(services, seen, told);
+        let decision = self.decide(services);
         let occupied = |place| self.seen.sockets.iter().any(|socket| occupies(socket, place));
         let found = self.memory.update(decision, Instant::now(), occupied);
         self.tell(&found);
@@ -110,7 +110,7 @@ impl Watch {
 
     /// Waits until an engine tells of a container, or a socket has begun or ceased to listen since the last look. Without
     /// containers, forever. Cancel safe.
-    pub async fn changed(&self) {
+    pub(super) async fn changed(&self) {
         if self.seen.processes.is_empty() {
             return std::future::pending().await;
         }
@@ -130,11 +130,11 @@ impl Watch {
     }
 
     /// Asks the engines if there is reason to.
-    fn read(&mut self, policy: &Policy, seen: Seen, told: bool) {
+    fn read(&mut self, services: &[Service], seen: Seen, told: bool) {
         if told || seen != self.seen {
             (self.seen, self.changed) = (seen, Some(Instant::now()));
         }
-        if self.is_settling() || self.decide(policy).present.iter().any(|port| !self.is_known(port)) {
+        if self.is_settling() || self.decide(services).present.iter().any(|port| !self.is_known(port)) {
             self.engines.ask(&engine::sockets(&self.seen.processes));
         }
     }
@@ -148,10 +148,10 @@ impl Watch {
         self.changed.is_some_and(|changed| changed.elapsed() < limit)
     }
 
-    fn decide(&self, policy: &Policy) -> Decision {
+    fn decide(&self, services: &[Service]) -> Decision {
         // Whose sockets these are is a question for every descriptor of every process: only if there is a reason.
         let listeners = OnceCell::new();
-        decide(policy, &self.forwards(), &self.seen.sockets, |protocol, port| {
+        decide(services, &self.forwards(), &self.seen.sockets, |protocol, port| {
             let same = |known: &&DerivedPort| (known.protocol, known.port) == (protocol, port.get());
             match self.found.iter().find(same) {
                 Some(known) => known.refused.clone(),
@@ -178,9 +178,8 @@ impl Watch {
 }
 
 impl Seen {
-    fn now(policy: &Policy) -> Self {
-        let protocols = |service: &Service| service.protocols.clone();
-        let protocols: BTreeSet<_> = policy.services.iter().flat_map(protocols).collect();
+    fn now(services: &[Service]) -> Self {
+        let protocols: BTreeSet<_> = services.iter().flat_map(|service| service.protocols.clone()).collect();
         // The sockets first: whose process is not there yet has no socket either.
         let sockets = procfs::listening(&protocols);
         let mut processes = procfs::processes(|name| arguments::is_proxy(name) || engine::is_engine(name));

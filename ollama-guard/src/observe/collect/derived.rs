@@ -10,7 +10,7 @@ pub(super) fn problems(state: &State) -> Vec<Problem> {
     if state.policy.mode == Mode::Observe {
         return Vec::new();
     }
-    let found = derived::look(&state.policy);
+    let found = derived::look(&state.policy.services);
     compare(&state.derived, &found.ports).into_iter().chain(found.silent.iter().map(silent)).collect()
 }
 
