@@ -38,9 +38,9 @@ fn load(file: Option<&Path>) -> Result<Policy, ConfigError> {
 }
 
 /// For commands that look at what is in force, which a faulty file does not change: they go on, with the directories
-/// it names as far as these can be read, and say so.
+/// it names as far as these can be read, and say so. Who listens on this host is no question of theirs.
 fn load_to_look(file: Option<&Path>) -> Policy {
-    load(file).unwrap_or_else(|error| {
+    config::load(file, Vec::new).unwrap_or_else(|error| {
         let paths = config::paths(file);
         eprintln!("{error}\nwhat is in force is looked for in {} meanwhile\n", paths.bpf.display());
         Policy { paths, ..config::built_in() }

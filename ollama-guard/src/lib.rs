@@ -25,3 +25,4 @@ pub mod procfs;
 pub mod reconcile;
 pub mod seatbelt;
 pub mod service;
+mod sockets;

@@ -37,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) enum Family {
     Route,
     Generic,
+    SockDiag,
 }
 
 impl Family {
@@ -44,6 +45,7 @@ impl Family {
         match self {
             Self::Route => "route",
             Self::Generic => "generic",
+            Self::SockDiag => "socket diagnosis",
         }
     }
 
@@ -52,6 +54,7 @@ impl Family {
         match self {
             Self::Route => None,
             Self::Generic => Some(netlink::GENERIC),
+            Self::SockDiag => Some(netlink::SOCK_DIAG),
         }
     }
 }

@@ -11,13 +11,14 @@ use crate::observe::{json, sources as table};
 
 /// Prints every source, or the first of them.
 pub(super) fn sources(file: Option<&Path>, args: &SourcesArgs) -> anyhow::Result<Exit> {
-    let snapshot = look(&load_to_look(file).paths, &config_file(file))?;
+    let mut snapshot = look(&load_to_look(file).paths, &config_file(file))?;
     let top = args.top.and_then(|top| usize::try_from(top).ok());
+    snapshot.rank_sources(top);
     if args.json {
-        print_json(&json::Sources::new(&snapshot, top), Document::Pretty)?;
+        print_json(&json::Sources::from(&snapshot), Document::Pretty)?;
     } else {
         let mut screen = String::new();
-        table::write(&mut screen, &snapshot, top)?;
+        table::write(&mut screen, &snapshot)?;
         print(&screen)?;
     }
     Ok(Exit::Fine)

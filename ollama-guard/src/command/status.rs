@@ -28,7 +28,7 @@ pub(super) fn status(file: Option<&Path>, args: &StatusArgs) -> anyhow::Result<E
     let mut earlier: Option<(Snapshot, Instant)> = None;
     loop {
         let mut snapshot = look(&paths, &config)?;
-        snapshot.sources.truncate(TOP);
+        snapshot.rank_sources(Some(TOP));
         let taken = Instant::now();
         let exit = if enforcement(&snapshot).is_full() { Exit::Fine } else { Exit::NotEnforcing };
         match (args.quiet, args.json, args.watch) {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use crate::policy::Protocol;
-use crate::procfs;
+use crate::{procfs, sockets};
 
 /// A socket of this host that waits for packets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -92,13 +92,13 @@ const PROCESSES: [(&str, Protocol, &str); 18] = [
 /// What listens in this network namespace. What cannot be read is left out: the well-known ports remain.
 pub fn listeners() -> Vec<Listener> {
     let owners = procfs::owners();
-    let listener = |socket: procfs::Socket| Listener {
+    let listener = |socket: sockets::Socket| Listener {
         protocol: socket.protocol,
         address: socket.address,
         port: socket.port,
         process: owners.get(&socket.inode).cloned(),
     };
-    procfs::listening(&[Protocol::Tcp, Protocol::Udp].into()).into_iter().map(listener).collect()
+    sockets::listening(&[Protocol::Tcp, Protocol::Udp].into()).into_iter().map(listener).collect()
 }
 
 /// Could guarding this port lock the user out?

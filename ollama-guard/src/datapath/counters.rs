@@ -1,6 +1,8 @@
 //! Reads the counters. Sources first, totals after: then "total less sum over sources" is never negative.
 
-use std::collections::{BTreeMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use ollama_guard_common::abi::{Counter, InterfaceCounters, ServiceIndex, SourceC
 use ollama_guard_common::{Address, Fate, Outcome};
 
 use super::DatapathError;
+use super::map::Map;
 use super::shared::SharedMaps;
 use super::strangers;
 
@@ -17,7 +20,7 @@ use super::strangers;
 pub struct Reading {
     /// By interface index.
     pub interfaces: BTreeMap<u32, InterfaceReading>,
-    /// Per source, interface, service and fate; in no order.
+    /// Per source, interface, service and fate. Those that differ in nothing but their fate lie side by side.
     pub sources: Vec<SourceReading>,
     /// Sources that are no longer in the tables: evicted by others, or removed with their interfaces. Under a flood a few
     /// less than there were.
@@ -61,6 +64,45 @@ pub struct SourceReading {
     pub last_seen: Duration,
 }
 
+impl SourceReading {
+    /// From an entry of a table, read at this time.
+    pub(super) fn new(key: &SourceKey, value: &SourceCounters, now: Duration) -> Self {
+        Self {
+            source: address(key.family, key.address).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            interface: key.interface,
+            service: ServiceIndex::new(key.service),
+            fate: fate(key.fate),
+            counter: value.counter,
+            last_seen: now.saturating_sub(Duration::from_nanos(value.last_seen)),
+        }
+    }
+
+    /// Sender, interface and service. Numbers, because they are compared a million times.
+    pub fn row(&self) -> (u128, u64) {
+        let (address, family) = match self.source {
+            IpAddr::V4(address) => (address.to_bits().into(), 4),
+            IpAddr::V6(address) => (address.to_bits(), 6),
+        };
+        (address, u64::from(self.interface) << 16 | u64::from(self.service.get()) << 8 | family)
+    }
+
+    /// What tells it from all others, sorted by row.
+    pub(super) fn place(&self) -> (u128, u64, Fate) {
+        let (address, rest) = self.row();
+        (address, rest, self.fate)
+    }
+}
+
+/// Everything in a table of sources, sorted, once each.
+pub(super) fn sorted(table: &Map<SourceKey, SourceCounters>, now: Duration) -> io::Result<Vec<SourceReading>> {
+    let mut sources = Vec::new();
+    table.each(|key, value| sources.push(SourceReading::new(key, value, now)))?;
+    // What was read twice counts as it was read last.
+    sources.sort_unstable_by_key(|source| (source.place(), Reverse(source.counter.packets)));
+    sources.dedup_by_key(|source| source.place());
+    Ok(sources)
+}
+
 impl Reading {
     /// Reads everything.
     pub(super) fn take(maps: &SharedMaps) -> Result<Self, DatapathError> {
@@ -68,11 +110,12 @@ impl Reading {
         // What was entered before what is there: what comes in between is not taken for gone.
         let gates = maps.gate.get_per_cpu(&0).map_err(DatapathError::map("read", "gate"))?.unwrap_or_default();
         let entered: u64 = gates.iter().map(|gate| gate.entered).sum();
-        let clients = maps.clients.entries().map_err(DatapathError::map("read", "clients"))?;
-        let strangers = strangers::read(maps).map_err(DatapathError::map("read", "strangers"))?;
-        let held = clients.iter().map(|(key, _)| key).collect::<HashSet<_>>().len() + strangers.held;
-        let mut sources = Vec::with_capacity(clients.len() + strangers.sources.len());
-        sources.extend(clients.into_iter().chain(strangers.sources).map(|(key, value)| source(&key, &value, now)));
+        let mut clients = sorted(&maps.clients, now).map_err(DatapathError::map("read", "clients"))?;
+        let strangers = strangers::read(maps, now).map_err(DatapathError::map("read", "strangers"))?;
+        let held = clients.len() + strangers.held;
+        let mut sources = strangers.sources;
+        sources.append(&mut clients);
+        sources.sort_by_key(SourceReading::place); // Each part is sorted: this merges them.
         let mut interfaces = BTreeMap::new();
         for (index, per_cpu) in maps.interfaces.all().map_err(DatapathError::map("read", "interfaces"))? {
             interfaces.insert(index, InterfaceReading::sum(&per_cpu, monotonic()));
@@ -118,17 +161,6 @@ impl InterfaceReading {
             packets: sum.packets + counter.packets,
             bytes: sum.bytes + counter.bytes,
         })
-    }
-}
-
-fn source(key: &SourceKey, value: &SourceCounters, now: Duration) -> SourceReading {
-    SourceReading {
-        source: address(key.family, key.address).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        interface: key.interface,
-        service: ServiceIndex::new(key.service),
-        fate: fate(key.fate),
-        counter: value.counter,
-        last_seen: now.saturating_sub(Duration::from_nanos(value.last_seen)),
     }
 }
 

@@ -182,11 +182,17 @@ where
         Ok(keys)
     }
 
-    /// Every entry, in batches: four times faster than one by one (kernel 5.6, `generic_map_lookup_batch`).
-    /// Entries that come or go meanwhile may be missed or seen twice; the last reading of a key wins.
+    /// Every entry.
     pub(super) fn entries(&self) -> io::Result<Vec<(K, V)>> {
-        const STEP: usize = 4096;
         let mut entries = Vec::new();
+        self.each(|key, value| entries.push((*key, *value)))?;
+        Ok(entries)
+    }
+
+    /// Hands over every entry, read in batches: four times faster than one by one (kernel 5.6, `generic_map_lookup_batch`).
+    /// Entries that come or go meanwhile may be missed or seen twice; the last reading of a key is the newest.
+    pub(super) fn each(&self, mut each: impl FnMut(&K, &V)) -> io::Result<()> {
+        const STEP: usize = 4096;
         let (mut keys, mut values) = (vec![K::new_zeroed(); STEP], vec![V::new_zeroed(); STEP]);
         // The position is opaque; for a hash it is a bucket number.
         let (mut from, mut to) = ([0_u64; 4], [0_u64; 4]);
@@ -212,9 +218,9 @@ where
                 Err(error) => return Err(error),
             };
             let count = attributes.count as usize;
-            entries.extend(keys.iter().copied().zip(values.iter().copied()).take(count));
+            keys.iter().zip(&values).take(count).for_each(|(key, value)| each(key, value));
             if done {
-                return Ok(entries);
+                return Ok(());
             }
             (from, started) = (to, true);
         }

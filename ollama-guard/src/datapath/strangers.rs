@@ -1,17 +1,19 @@
 //! Sources of refused packets: what `strangers` holds, and what each CPU has yet to add to it.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::Duration;
 
+use ollama_guard_common::Fate;
 use ollama_guard_common::abi::{Pending, SourceCounters, SourceKey};
 
+use super::counters::{SourceReading, sorted};
 use super::shared::SharedMaps;
 
 /// What was read of the sources of refused packets.
 pub(super) struct Strangers {
-    /// What each sent.
-    pub(super) sources: Vec<(SourceKey, SourceCounters)>,
+    /// What each sent, sorted.
+    pub(super) sources: Vec<SourceReading>,
     /// How many of them the table holds.
     pub(super) held: usize,
 }
@@ -19,9 +21,10 @@ pub(super) struct Strangers {
 /// Reads both so that no packet counts twice and none that was reported disappears, although what is pending may move
 /// into the table at any moment: between two looks at what is pending the table is asked again, and only what did
 /// not move meanwhile is added.
-pub(super) fn read(maps: &SharedMaps) -> io::Result<Strangers> {
-    let mut sources = Sources::new(maps.strangers.entries()?);
-    let held = sources.sorted.len();
+pub(super) fn read(maps: &SharedMaps, now: Duration) -> io::Result<Strangers> {
+    let sorted = sorted(&maps.strangers, now)?;
+    let held = sorted.len();
+    let mut sources = Sources { sorted, others: BTreeMap::new(), now };
     let before = pending(maps)?;
     for slot in &before {
         refresh(maps, &mut sources, &slot.key)?;
@@ -35,7 +38,7 @@ pub(super) fn read(maps: &SharedMaps) -> io::Result<Strangers> {
     }
     for (slot, _) in stayed {
         if slot.key.family != 0 {
-            add(sources.of(&slot.key), &slot.counters);
+            sources.add(&slot.key, &slot.counters);
         }
     }
     Ok(Strangers { sources: sources.all(), held })
@@ -43,28 +46,38 @@ pub(super) fn read(maps: &SharedMaps) -> io::Result<Strangers> {
 
 /// The table's entries, where they were read to: a second place for so many would cost more than to read them.
 struct Sources {
-    sorted: Vec<(SourceKey, SourceCounters)>,
+    sorted: Vec<SourceReading>,
     /// Those that it did not hold.
-    others: BTreeMap<SourceKey, SourceCounters>,
+    others: BTreeMap<(u128, u64, Fate), SourceReading>,
+    now: Duration,
 }
 
 impl Sources {
-    /// What was read twice counts as it was read last.
-    fn new(mut read: Vec<(SourceKey, SourceCounters)>) -> Self {
-        read.sort_unstable_by_key(|(key, counters)| (*key, Reverse(counters.counter.packets)));
-        read.dedup_by_key(|(key, _)| *key);
-        Self { sorted: read, others: BTreeMap::new() }
+    fn set(&mut self, key: &SourceKey, counters: &SourceCounters) {
+        let reading = SourceReading::new(key, counters, self.now);
+        *self.of(reading) = reading;
     }
 
-    fn of(&mut self, key: &SourceKey) -> &mut SourceCounters {
-        match self.sorted.binary_search_by_key(key, |(key, _)| *key) {
-            Ok(at) => &mut self.sorted[at].1,
-            Err(_) => self.others.entry(*key).or_default(),
+    fn add(&mut self, key: &SourceKey, more: &SourceCounters) {
+        let reading = SourceReading::new(key, &SourceCounters::default(), self.now);
+        let last_seen = SourceReading::new(key, more, self.now).last_seen;
+        let to = self.of(reading);
+        to.counter.packets += more.counter.packets;
+        to.counter.bytes += more.counter.bytes;
+        to.last_seen = to.last_seen.min(last_seen);
+    }
+
+    /// The place of this one, or this one in a new place.
+    fn of(&mut self, reading: SourceReading) -> &mut SourceReading {
+        match self.sorted.binary_search_by_key(&reading.place(), SourceReading::place) {
+            Ok(at) => &mut self.sorted[at],
+            Err(_) => self.others.entry(reading.place()).or_insert(reading),
         }
     }
 
-    fn all(mut self) -> Vec<(SourceKey, SourceCounters)> {
-        self.sorted.extend(self.others);
+    fn all(mut self) -> Vec<SourceReading> {
+        self.sorted.extend(self.others.into_values());
+        self.sorted.sort_by_key(SourceReading::place);
         self.sorted
     }
 }
@@ -92,13 +105,7 @@ fn refresh(maps: &SharedMaps, sources: &mut Sources, key: &SourceKey) -> io::Res
     if key.family != 0
         && let Some(counters) = maps.strangers.get(key)?
     {
-        *sources.of(key) = counters;
+        sources.set(key, &counters);
     }
     Ok(())
-}
-
-fn add(to: &mut SourceCounters, more: &SourceCounters) {
-    to.counter.packets += more.counter.packets;
-    to.counter.bytes += more.counter.bytes;
-    to.last_seen = to.last_seen.max(more.last_seen);
 }

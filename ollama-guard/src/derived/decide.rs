@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use super::{DerivedPort, Forward};
 use crate::policy::{Protocol, Service, ServiceName};
-use crate::procfs::Socket;
+use crate::sockets::Socket;
 
 /// More than anybody publishes; they must fit what is written down for `status`.
 pub(super) const MOST: usize = 128;

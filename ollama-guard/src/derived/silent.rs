@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::Forward;
 use crate::policy::Protocol;
-use crate::procfs::Socket;
+use crate::sockets::Socket;
 
 /// A listening rootlessport (Podman's, before version 5) of which no engine says where it leads: it takes its orders
 /// from standard input.

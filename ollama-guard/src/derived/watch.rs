@@ -16,7 +16,8 @@ use super::silent::{SilentProxy, is_silent, silent};
 use super::{DerivedPort, Forward, arguments, engine};
 use crate::config::lockout;
 use crate::policy::{Protocol, Service};
-use crate::procfs::{self, Process, Socket};
+use crate::procfs::{self, Process};
+use crate::sockets::{self, Socket};
 
 /// How soon a new listener is noticed while containers run, if no engine tells of it. A look reads the tables of sockets.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -123,7 +124,7 @@ impl Watch {
     async fn sockets_changed(&self) {
         loop {
             sleep(PERIOD).await;
-            if self.is_settling() || procfs::listening(&self.seen.protocols) != self.seen.sockets {
+            if self.is_settling() || sockets::listening(&self.seen.protocols) != self.seen.sockets {
                 return;
             }
         }
@@ -181,7 +182,7 @@ impl Seen {
     fn now(services: &[Service]) -> Self {
         let protocols: BTreeSet<_> = services.iter().flat_map(|service| service.protocols.clone()).collect();
         // The sockets first: whose process is not there yet has no socket either.
-        let sockets = procfs::listening(&protocols);
+        let sockets = sockets::listening(&protocols);
         let mut processes = procfs::processes(|name| arguments::is_proxy(name) || engine::is_engine(name));
         let here = procfs::own_namespace();
         // Root's engine in another namespace publishes there. A user's own is always in one, and forwards to here.

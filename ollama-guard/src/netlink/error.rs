@@ -8,7 +8,7 @@ pub enum NetlinkError {
     /// No netlink socket.
     #[error("cannot open a {family} netlink socket: {source}; a service needs AF_NETLINK in RestrictAddressFamilies=")]
     Open {
-        /// `route` or `generic`.
+        /// Which kind.
         family: &'static str,
         /// What the kernel said.
         source: io::Error,

@@ -109,12 +109,11 @@ impl<'a> From<&'a Snapshot> for Status<'a> {
     }
 }
 
-impl<'a> Sources<'a> {
-    /// The first `top` sources, or all.
-    pub fn new(snapshot: &'a Snapshot, top: Option<usize>) -> Self {
+impl<'a> From<&'a Snapshot> for Sources<'a> {
+    fn from(snapshot: &'a Snapshot) -> Self {
         Self {
             version: snapshot.version,
-            sources: snapshot.sources.iter().take(top.unwrap_or(usize::MAX)).map(Source::from).collect(),
+            sources: snapshot.sources.iter().map(Source::from).collect(),
             sources_tracked: snapshot.sources_tracked,
             unattributed_packets: snapshot.unattributed_packets,
         }

@@ -1,5 +1,6 @@
 //! One reading of the kernel: plain data, no behaviour beyond sums.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub struct Snapshot {
     pub interfaces: Vec<Interface>,
     /// The nftables layer.
     pub seatbelt: Seatbelt,
-    /// Sources, those with the most dropped packets first; perhaps not all of them.
+    /// Sources, perhaps not all of them; in no order before [`Self::rank_sources`].
     pub sources: Vec<Source>,
     /// How many sources the kernel holds.
     pub sources_tracked: u64,
@@ -52,6 +53,20 @@ pub struct Snapshot {
     /// What the reader of the kernel found wrong. What follows from the other fields is added by
     /// [`super::enforcement`].
     pub problems: Vec<Problem>,
+}
+
+impl Snapshot {
+    /// Puts the sources with the most dropped packets first, and leaves out all but `top` of them if given.
+    pub fn rank_sources(&mut self, top: Option<usize>) {
+        let rank = |source: &Source| {
+            (Reverse(source.dropped_packets), Reverse(source.packets), source.last_seen, source.source)
+        };
+        if let Some(top) = top.filter(|&top| top < self.sources.len()) {
+            self.sources.select_nth_unstable_by_key(top, rank);
+            self.sources.truncate(top);
+        }
+        self.sources.sort_unstable_by_key(rank);
+    }
 }
 
 /// One interface of the host's network namespace.

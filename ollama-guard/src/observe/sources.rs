@@ -6,9 +6,9 @@ use super::columns::{Align, Columns};
 use super::snapshot::{Snapshot, Source};
 use super::text::{ago, grouped, packets, printable};
 
-/// Writes the table of the snapshot's sources, the first `top` of them if given.
-pub fn write(out: &mut impl Write, snapshot: &Snapshot, top: Option<usize>) -> fmt::Result {
-    let shown = &snapshot.sources[..top.unwrap_or(usize::MAX).min(snapshot.sources.len())];
+/// Writes the table of the snapshot's sources.
+pub fn write(out: &mut impl Write, snapshot: &Snapshot) -> fmt::Result {
+    let shown = &snapshot.sources;
     if shown.is_empty() {
         writeln!(out, "nobody has sent a packet to a guarded port")?;
     } else {
@@ -46,9 +46,9 @@ mod tests {
     use super::super::samples::{day, source};
     use super::*;
 
-    fn text(snapshot: &Snapshot, top: Option<usize>) -> String {
+    fn text(snapshot: &Snapshot) -> String {
         let mut text = String::new();
-        write(&mut text, snapshot, top).unwrap();
+        write(&mut text, snapshot).unwrap();
         text
     }
 
@@ -57,15 +57,16 @@ mod tests {
         let mut snapshot = day();
         snapshot.sources = vec![source("203.0.113.9", 12_900), source("2001:db8:1234:5678:9abc:def0:1234:5678", 4)];
         snapshot.sources_tracked = 2;
-        insta::assert_snapshot!("sources", text(&snapshot, None));
+        insta::assert_snapshot!("sources", text(&snapshot));
         snapshot.unattributed_packets = 17;
-        insta::assert_snapshot!("sources_top", text(&snapshot, Some(1)));
+        snapshot.rank_sources(Some(1));
+        insta::assert_snapshot!("sources_top", text(&snapshot));
     }
 
     #[test]
     fn nobody_yet() {
         let mut snapshot = day();
         (snapshot.sources, snapshot.sources_tracked) = (Vec::new(), 0);
-        insta::assert_snapshot!("sources_none", text(&snapshot, None));
+        insta::assert_snapshot!("sources_none", text(&snapshot));
     }
 }

@@ -1,29 +1,11 @@
 //! Reads `/proc`. The thin, impure part.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File};
-use std::io::BufReader;
+use std::collections::HashMap;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Process, Socket, format};
-use crate::policy::Protocol;
-
-const TABLES: [(Protocol, &str); 4] = [
-    (Protocol::Tcp, "/proc/net/tcp"),
-    (Protocol::Tcp, "/proc/net/tcp6"),
-    (Protocol::Udp, "/proc/net/udp"),
-    (Protocol::Udp, "/proc/net/udp6"),
-];
-
-/// What waits for packets of these protocols in this network namespace. A table that cannot be read is left out.
-pub fn listening(protocols: &BTreeSet<Protocol>) -> Vec<Socket> {
-    let of_table = |(protocol, table): (Protocol, &str)| {
-        let open = File::open(table).ok();
-        open.map(|file| format::listening(protocol, BufReader::new(file))).unwrap_or_default()
-    };
-    TABLES.into_iter().filter(|(protocol, _)| protocols.contains(protocol)).flat_map(of_table).collect()
-}
+use super::{Process, format};
 
 /// Socket inode → name of a process that holds it, for the processes whose descriptors we may see.
 pub fn owners() -> HashMap<u64, String> {
@@ -52,7 +34,7 @@ pub fn processes(wanted: impl Fn(&str) -> bool) -> Vec<Process> {
     directories().filter_map(process).collect()
 }
 
-/// The network namespace that [`listening`] speaks of, as [`Process::namespace`] has it.
+/// This thread's network namespace, as [`Process::namespace`] has it.
 pub fn own_namespace() -> Option<u64> {
     fs::metadata("/proc/thread-self/ns/net").map(|link| link.ino()).ok()
 }
@@ -75,12 +57,14 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::policy::Protocol;
+    use crate::sockets;
 
     #[test]
     fn finds_a_socket_of_this_very_process() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
-        let found = listening(&[Protocol::Tcp].into())
+        let found = sockets::listening(&[Protocol::Tcp].into())
             .into_iter()
             .find(|socket| socket.port == port)
             .expect("the socket is listed");

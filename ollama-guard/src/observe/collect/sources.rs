@@ -2,9 +2,7 @@
 //!
 //! There may be tens of thousands, and the daemon reads them at every scrape: nothing here allocates per source.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use ollama_guard_common::Fate;
@@ -14,32 +12,19 @@ use crate::datapath::{Reading, SourceReading, State};
 use crate::links::Links;
 use crate::observe::snapshot::{Snapshot, Source};
 
-/// Fills the snapshot's sources, the most dropped first.
+/// Fills the snapshot's sources.
 pub(super) fn collect(snapshot: &mut Snapshot, reading: &mut Reading, state: &State, links: &Links) {
     let mut names = Names { state, links, interfaces: BTreeMap::new(), services: BTreeMap::new() };
     snapshot.unattributed_packets = unattributed(reading);
-    let mut read = std::mem::take(&mut reading.sources);
-    read.sort_unstable_by_key(key);
-    let merged = read.chunk_by(|a, b| key(a) == key(b));
+    let read = std::mem::take(&mut reading.sources);
+    let merged = read.chunk_by(|a, b| a.row() == b.row());
     let mut sources = Vec::with_capacity(merged.clone().count());
     sources.extend(merged.filter_map(|fates| merge(fates, &mut names)));
     drop(read); // as large as the rest
     snapshot.sources_tracked = sources.len() as u64;
     snapshot.sources = sources;
-    snapshot.sources.sort_unstable_by_key(|source| {
-        (Reverse(source.dropped_packets), Reverse(source.packets), source.last_seen, source.source)
-    });
     snapshot.source_evictions = reading.gone_sources.saturating_sub(state.forgotten);
     snapshot.events_lost = reading.events_lost;
-}
-
-/// What makes a row: sender, interface and service. Numbers, because they are compared a million times.
-fn key(read: &SourceReading) -> (u128, u64) {
-    let (address, family) = match read.source {
-        IpAddr::V4(address) => (address.to_bits().into(), 4),
-        IpAddr::V6(address) => (address.to_bits(), 6),
-    };
-    (address, u64::from(read.interface) << 16 | u64::from(read.service.get()) << 8 | family)
 }
 
 /// Each name once, however many sources share it.

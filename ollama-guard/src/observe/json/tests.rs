@@ -9,8 +9,9 @@ fn the_status_document() {
 
 #[test]
 fn the_sources_document() {
-    let snapshot = day();
-    insta::assert_snapshot!("sources", serde_json::to_string_pretty(&Sources::new(&snapshot, Some(1))).unwrap());
+    let mut snapshot = day();
+    snapshot.rank_sources(Some(1));
+    insta::assert_snapshot!("sources", serde_json::to_string_pretty(&Sources::from(&snapshot)).unwrap());
 }
 
 /// The keys that scripts rely on, in the order of the documentation. Whoever has to change a line here breaks

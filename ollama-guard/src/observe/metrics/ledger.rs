@@ -24,6 +24,7 @@ mod tests;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ollama_guard_common::Fate;
 
@@ -126,21 +127,25 @@ impl Ledger {
 /// Notes what the kernel says of each source; returns those without a series, if there is `room` for any.
 fn read<'a>(groups: &mut Groups<'a>, sources: &'a [Source], room: bool) -> Vec<Newcomer<'a>> {
     let mut newcomers = Vec::new();
-    for source in sources {
-        let labels = (&*source.interface, source.service.as_deref());
-        // None: it came over an interface that is gone.
+    // Many in a row share their names: neighbours by address come in by the same interface.
+    for sources in sources.chunk_by(|a, b| Arc::ptr_eq(&a.interface, &b.interface) && a.service == b.service) {
+        let Some(first) = sources.first() else { continue };
+        let labels = (&*first.interface, first.service.as_deref());
+        // None: they came over an interface that is gone.
         let Some(group) = groups.get_mut(&labels) else { continue };
-        let packets = packets(source);
-        match group.series.get_mut(&source.source) {
-            Some(series) => series.now = packets,
-            None if room => newcomers.push(Newcomer {
-                stranger: packets[Fate::Passed as usize] == 0,
-                sent: Reverse(packets.iter().sum()),
-                group: labels,
-                who: source.source,
-                packets,
-            }),
-            None => group.hides = true,
+        for source in sources {
+            let packets = packets(source);
+            match group.series.get_mut(&source.source) {
+                Some(series) => series.now = packets,
+                None if room => newcomers.push(Newcomer {
+                    stranger: packets[Fate::Passed as usize] == 0,
+                    sent: Reverse(packets.iter().sum()),
+                    group: labels,
+                    who: source.source,
+                    packets,
+                }),
+                None => group.hides = true,
+            }
         }
     }
     newcomers
@@ -148,6 +153,15 @@ fn read<'a>(groups: &mut Groups<'a>, sources: &'a [Source], room: bool) -> Vec<N
 
 /// Gives newcomers series, as far as there is room.
 fn admit<'a>(groups: &mut Groups<'a>, mut newcomers: Vec<Newcomer<'a>>, mut used: usize, limit: usize) {
+    let room = limit.saturating_sub(used);
+    if room < newcomers.len() {
+        newcomers.select_nth_unstable(room);
+        for hidden in newcomers.split_off(room).chunk_by(|a, b| a.group == b.group) {
+            if let Some(group) = hidden.first().and_then(|first| groups.get_mut(&first.group)) {
+                group.hides = true;
+            }
+        }
+    }
     newcomers.sort_unstable();
     for Newcomer { stranger, sent, group, who, packets } in newcomers {
         let Some(group) = groups.get_mut(&group) else { continue };
