@@ -56,7 +56,8 @@ impl<'a> Podman<'a> {
         ] {
             fs::write(at(file), fs::read_to_string(format!("/etc/{file}"))? + &line)?;
         }
-        fs::write(at("ids"), "og-user:300000:65536\n")?;
+        // Beyond any such user's own id, which would be mapped twice.
+        fs::write(at("ids"), "og-user:2000000:65536\n")?;
         if !fs::exists("/run/user")? {
             fs::create_dir("/run/user")?; // as systemd has it
         }
