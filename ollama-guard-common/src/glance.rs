@@ -8,6 +8,11 @@ const UDP: u16 = 17;
 /// The fragment offset and "more fragments" of an IPv4 header.
 const FRAGMENT: u16 = 0x3fff;
 
+/// Where [`glance`] finds the IP header, version 4: nothing but the Ethernet header is in front of it.
+pub const GLANCED_V4: Network = Network::V4(ethernet::HEADER);
+/// The same, version 6.
+pub const GLANCED_V6: Network = Network::V6(ethernet::HEADER);
+
 /// The `EtherType` of a frame, as it is without tags; 0 for a frame that is too short for [`glance`].
 #[inline(always)]
 pub fn ethertype<P: Packet + ?Sized>(frame: &P) -> u16 {
@@ -25,7 +30,7 @@ pub fn glance<P: Packet + ?Sized>(frame: &P, ethertype: u16) -> Option<(Network,
             return None;
         }
         let protocol = protocol(u16::from_be(frame[11]) & 0xff)?;
-        return Some((Network::V4(ethernet::HEADER), protocol, u16::from_be(frame[18])));
+        return Some((GLANCED_V4, protocol, u16::from_be(frame[18])));
     }
     if ethertype == ETHERTYPE_IPV6 {
         let frame = frame.read::<[u16; 29]>(0)?;
@@ -33,7 +38,7 @@ pub fn glance<P: Packet + ?Sized>(frame: &P, ethertype: u16) -> Option<(Network,
             return None;
         }
         let protocol = protocol(u16::from_be(frame[10]) >> 8)?;
-        return Some((Network::V6(ethernet::HEADER), protocol, u16::from_be(frame[28])));
+        return Some((GLANCED_V6, protocol, u16::from_be(frame[28])));
     }
     None
 }

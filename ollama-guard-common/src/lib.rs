@@ -22,7 +22,7 @@ pub use address::Address;
 pub use classify::{Network, Traffic, Transport, classify_ethernet, classify_network};
 pub use decide::{Decision, Policy, Verdict, destination, judge, suspect};
 pub use ethernet::{MAX_TAGS, Payload, untag};
-pub use glance::{ethertype, glance};
+pub use glance::{GLANCED_V4, GLANCED_V6, ethertype, glance};
 pub use ip::{MAX_EXTENSIONS, MAX_TRANSPORT_OFFSET};
 pub use packet::Packet;
 pub use reason::{Ambiguity, Fate, Outcome, Reason, Refusal};

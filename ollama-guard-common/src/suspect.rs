@@ -83,4 +83,12 @@ impl Suspect {
             port: (bits >> PORT) as u16,
         }
     }
+
+    /// The suspect behind [`Self::to_bits`], if a glance found it there: what the compiler knows of it is not read from the
+    /// bits, so that a function for this case alone does a third less.
+    #[inline(always)]
+    pub const fn glanced(bits: u64, network: Network) -> Self {
+        let Self { service, protocol, port, .. } = Self::from_bits(bits);
+        Self { network: Some(network), service, ambiguity: None, protocol, port }
+    }
 }

@@ -5,7 +5,8 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    Packet, Payload, Suspect, Traffic, Transport, Verdict, classify_network, glance, judge, suspect, untag,
+    GLANCED_V4, GLANCED_V6, Network, Packet, Payload, Suspect, Traffic, Transport, Verdict, classify_network, glance,
+    judge, suspect, untag,
 };
 
 use crate::access::{Datagram, Frame, Linear};
@@ -30,7 +31,10 @@ pub(crate) fn guard_tc(context: TcContext) -> i32 {
     match suspect(&policy(skb), Traffic::Ip(network, Transport::Port(protocol, port))) {
         None => TC_ACT_UNSPEC,
         Some(_) if is_for_another_interface(skb) => TC_ACT_UNSPEC,
-        Some(suspect) => act_tc_linear(skb, suspect.to_bits()),
+        Some(suspect) => match network {
+            Network::V4(_) => act_tc_v4(skb, suspect.to_bits()),
+            Network::V6(_) => act_tc_v6(skb, suspect.to_bits()),
+        },
     }
 }
 
@@ -102,19 +106,25 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u64 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn act_tc(skb: *mut __sk_buff, suspect: u64) -> i32 {
-    enact(skb, &Frame { skb }, suspect, tell_tc)
-}
-
-/// For packets that a glance has judged: it has seen that their headers are in the linear part.
-#[unsafe(no_mangle)]
-extern "C" fn act_tc_linear(skb: *mut __sk_buff, suspect: u64) -> i32 {
-    enact(skb, &linear(skb), suspect, tell_tc)
+extern "C" fn act_tc(skb: *mut __sk_buff, bits: u64) -> i32 {
+    enact(skb, &Frame { skb }, bits, Suspect::from_bits(bits), tell_tc)
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn act_tc_l3(skb: *mut __sk_buff, suspect: u64) -> i32 {
-    enact(skb, &Datagram { skb }, suspect, tell_tc_l3)
+extern "C" fn act_tc_l3(skb: *mut __sk_buff, bits: u64) -> i32 {
+    enact(skb, &Datagram { skb }, bits, Suspect::from_bits(bits), tell_tc_l3)
+}
+
+// For what a glance has told: nearly all packets to a guarded port. It has seen that their headers are in the linear part.
+
+#[unsafe(no_mangle)]
+extern "C" fn act_tc_v4(skb: *mut __sk_buff, bits: u64) -> i32 {
+    enact(skb, &linear(skb), bits, Suspect::glanced(bits, GLANCED_V4), tell_tc)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn act_tc_v6(skb: *mut __sk_buff, bits: u64) -> i32 {
+    enact(skb, &linear(skb), bits, Suspect::glanced(bits, GLANCED_V6), tell_tc)
 }
 
 #[unsafe(no_mangle)]
@@ -131,17 +141,18 @@ extern "C" fn tell_tc_l3(skb: *mut __sk_buff, hash: u64, suspect: u64, outcome: 
 fn enact<P: Packet>(
     skb: *mut __sk_buff,
     packet: &P,
-    suspect: u64,
+    bits: u64,
+    suspect: Suspect,
     tell: extern "C" fn(*mut __sk_buff, u64, u64, u64) -> u32,
 ) -> i32 {
     let policy = policy(skb);
-    let decision = judge(&policy, packet, Suspect::from_bits(suspect));
+    let decision = judge(&policy, packet, suspect);
     // SAFETY: as above.
     let (merged, bytes) = unsafe { ((*skb).gso_segs, (*skb).len) };
     // An aggregate counts as the packets it was merged from; anything else says 0.
     let packets = u64::from(if merged == 0 { 1 } else { merged });
     let size = Counter { packets, bytes: bytes.into() };
-    let told = |hash, outcome| tell(skb, hash, suspect, outcome);
+    let told = |hash, outcome| tell(skb, hash, bits, outcome);
     match conclude(decision, policy.route.interface, size, told) {
         Verdict::Pass => TC_ACT_UNSPEC,
         Verdict::Drop => TC_ACT_SHOT,

@@ -8,7 +8,8 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    Network, Packet as _, Suspect, Traffic, Transport, Verdict, classify_ethernet, ethertype, glance, judge, suspect,
+    GLANCED_V4, GLANCED_V6, Network, Packet as _, Suspect, Traffic, Transport, Verdict, classify_ethernet, ethertype,
+    glance, judge, suspect,
 };
 
 use crate::access::Linear;
@@ -39,7 +40,12 @@ fn guard<const FRAGS: bool>(context: &XdpContext) -> u32 {
     };
     match suspect(&policy(context), Traffic::Ip(network, Transport::Port(protocol, port))) {
         None => XDP_PASS,
-        Some(suspect) => act_on::<FRAGS>(context.ctx, suspect.to_bits()),
+        Some(suspect) => match (network, FRAGS) {
+            (Network::V4(_), false) => act_xdp_v4(context.ctx, suspect.to_bits()),
+            (Network::V4(_), true) => act_xdp_v4_frags(context.ctx, suspect.to_bits()),
+            (Network::V6(_), false) => act_xdp_v6(context.ctx, suspect.to_bits()),
+            (Network::V6(_), true) => act_xdp_v6_frags(context.ctx, suspect.to_bits()),
+        },
     }
 }
 
@@ -58,13 +64,35 @@ extern "C" fn look_xdp_frags(context: *mut xdp_md) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn act_xdp(context: *mut xdp_md, suspect: u64) -> u32 {
-    act::<false>(context, suspect)
+extern "C" fn act_xdp(context: *mut xdp_md, bits: u64) -> u32 {
+    act::<false>(context, bits, Suspect::from_bits(bits))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn act_xdp_frags(context: *mut xdp_md, suspect: u64) -> u32 {
-    act::<true>(context, suspect)
+extern "C" fn act_xdp_frags(context: *mut xdp_md, bits: u64) -> u32 {
+    act::<true>(context, bits, Suspect::from_bits(bits))
+}
+
+// For what a glance has told: nearly all packets to a guarded port.
+
+#[unsafe(no_mangle)]
+extern "C" fn act_xdp_v4(context: *mut xdp_md, bits: u64) -> u32 {
+    act::<false>(context, bits, Suspect::glanced(bits, GLANCED_V4))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn act_xdp_v4_frags(context: *mut xdp_md, bits: u64) -> u32 {
+    act::<true>(context, bits, Suspect::glanced(bits, GLANCED_V4))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn act_xdp_v6(context: *mut xdp_md, bits: u64) -> u32 {
+    act::<false>(context, bits, Suspect::glanced(bits, GLANCED_V6))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn act_xdp_v6_frags(context: *mut xdp_md, bits: u64) -> u32 {
+    act::<true>(context, bits, Suspect::glanced(bits, GLANCED_V6))
 }
 
 #[unsafe(no_mangle)]
@@ -73,23 +101,19 @@ extern "C" fn tell_xdp(context: *mut xdp_md, hash: u64, suspect: u64, outcome: u
 }
 
 #[inline(always)]
-fn act_on<const FRAGS: bool>(context: *mut xdp_md, suspect: u64) -> u32 {
-    if FRAGS { act_xdp_frags(context, suspect) } else { act_xdp(context, suspect) }
-}
-
-#[inline(always)]
 fn look<const FRAGS: bool>(context: *mut xdp_md) -> u32 {
     let context = XdpContext::new(context);
     match suspect(&policy(&context), classify_ethernet(&frame(&context))) {
         None => XDP_PASS,
-        Some(suspect) => act_on::<FRAGS>(context.ctx, suspect.to_bits()),
+        Some(suspect) if FRAGS => act_xdp_frags(context.ctx, suspect.to_bits()),
+        Some(suspect) => act_xdp(context.ctx, suspect.to_bits()),
     }
 }
 
 #[inline(always)]
-fn act<const FRAGS: bool>(context: *mut xdp_md, bits: u64) -> u32 {
+fn act<const FRAGS: bool>(context: *mut xdp_md, bits: u64, suspect: Suspect) -> u32 {
     let context = XdpContext::new(context);
-    let (policy, frame, suspect) = (policy(&context), frame(&context), Suspect::from_bits(bits));
+    let (policy, frame) = (policy(&context), frame(&context));
     let decision = judge(&policy, &frame, suspect);
     let bytes = if FRAGS && !is_whole(&frame, suspect.network) {
         // SAFETY: the helper only reads the context.
