@@ -27,6 +27,13 @@ impl Wire {
         Ok(Self { socket: socket(interface, false)?, described: false })
     }
 
+    /// The same past the device's queue, which swallows frames without a word as long as its link has only just come up.
+    pub fn direct(ns: &Netns, interface: &str) -> Result<Self> {
+        let wire = Self::open(ns, interface)?;
+        enable(&wire.socket, libc::PACKET_QDISC_BYPASS)?;
+        Ok(wire)
+    }
+
     /// The same with long frames (more than a page) laid out as a driver with small receive buffers would: the first 14
     /// bytes in front, everything else in page fragments.
     pub fn scattered(ns: &Netns, interface: &str) -> Result<Self> {
@@ -69,8 +76,6 @@ fn socket(interface: &str, described: bool) -> io::Result<Socket> {
     let index = nix::net::if_::if_nametoindex(interface)?;
     let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
     bind(&socket, index)?;
-    // A queue swallows frames without a word for as long as its link has only just come up.
-    enable(&socket, libc::PACKET_QDISC_BYPASS)?;
     if described {
         // Each frame is preceded by a description of how to lay it out.
         enable(&socket, libc::PACKET_VNET_HDR)?;

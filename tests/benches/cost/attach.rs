@@ -48,7 +48,7 @@ fn appearing() -> Result<Vec<Row>> {
         let far = format!("peer name p0 netns {}", neighbour.name());
         world.guard.ip(&format!("link add {name} address 02:00:00:00:00:01 type veth {far}"))?;
         neighbour.ip("link set p0 up")?;
-        let wire = Wire::open(&neighbour, "p0")?;
+        let wire = Wire::direct(&neighbour, "p0")?;
         let new = world.guard.enter(|| New::watch(&name, &pins, &wire, &frame))??;
         let status = guard.status()?;
         let caught = count(&status["seatbelt"]["dropped_packets"])?;
