@@ -45,7 +45,7 @@ on_devices!(
 );
 on_devices!(both, Both, vlan_in_the_frame, vlan_off_the_frame, bond, vrf, macvlan, ipvlan_l2, ipvlan_l3, wireguard);
 
-/// What a list of trusted names opens, and to whom. The last of them had been shut out by the list before.
+/// What a list of trusted names opens, and to whom.
 struct Trust<'a> {
     names: &'a [&'a str],
     opens: Vec<Attempt<'a>>,
@@ -58,17 +58,12 @@ fn holds(world: &World, layers: Layers, everybody: &[Attempt<'_>], lists: &[Trus
     let policy = |names: &[&str]| {
         layers.policy(&format!("[interfaces]\ntrusted = {:?}\n[metrics]\nlisten = \"\"", [&["lo"], names].concat()))
     };
-    let mut guard = Guard::start(&world.guard, &policy(&[]))?;
+    let mut guard = Guard::managed(&world.guard, &policy(&[]))?;
     println!("{}", String::from_utf8_lossy(&guard.command(&["status", "--all"])?.stdout));
     silent(&listener, PORT, everybody).context("nothing trusted")?;
     for Trust { names, opens } in lists {
-        guard.reload(&policy(names))?;
-        if let Some(last) = opens.last() {
-            answers_soon(PORT, *last)?;
-        } else {
-            // Nothing changes that could be seen from outside.
-            guard.restart()?;
-        }
+        // Interfaces change one after another: whether all have, cannot be seen from outside.
+        guard.reload_managed(&policy(names))?;
         answers(PORT, opens).with_context(|| format!("{names:?} trusted"))?;
         // By their answers: the last packets of those who were let in may come from the same address, and later.
         for (from, address) in everybody.iter().filter(|attempt| !includes(opens, attempt)) {

@@ -18,9 +18,10 @@ const COVERED: &str = "95";
 /// and is seen by the suites. First modules with all that is below them, then files alone: what decides may lie below.
 const NOT_PURE: &str = "(xtask|tests|rustc|registry)/|/(tests|properties|fixture|samples)\\.rs|ollama-guard/src/(\
     (control|datapath|derived/engine|links/features|observe/collect|reconcile|seatbelt/libnftnl|service)(/|\\.rs)|\
-    (account|command(/[a-z]+)?|derived(/(events|exchange|watch))?|events(/(log|server|teller))?\
+    (account|command(/[a-z]+)?|derived(/(events|exchange|lookout|watch))?|events(/(log|server|teller))?\
     |exporter(/(activation|connections|listener|reader|web|web/tls))?|links(/(events|read|sysfs))?|logs|main|netlink\
-    |observe/(metrics/process|terminal)|procfs(/read)?|seatbelt/(keeper|monitor|object|readback|transport))\\.rs)";
+    |observe/(metrics/process|terminal)|procfs(/read)?|seatbelt/(keeper|monitor|object|readback|transport)\
+    |sockets(/diag)?)\\.rs)";
 /// For downloads, which some networks swallow.
 const PATIENCE: Duration = Duration::from_mins(1);
 
