@@ -23,17 +23,9 @@ pub(crate) fn fuzz(target: Option<&str>, seconds: u64, generated: bool) -> Resul
     if generated {
         return hammer(target.unwrap_or("classifier"), seconds);
     }
-    if sh::find_program("cargo-fuzz").is_none() {
-        setup::say("cargo-fuzz", "builds the fuzz targets with instrumentation and runs them");
-        setup::cargo_install("cargo-fuzz", CARGO_FUZZ)?;
-    }
     TARGETS.into_iter().filter(|one| target.is_none_or(|target| target == *one)).try_for_each(|target| {
-        let folder = sh::workspace().join("tests/fuzz");
-        let mut command = Command::new("cargo");
-        // The instrumentation is no stable option of the compiler; this makes any compiler take it.
-        command.env("RUSTC_BOOTSTRAP", "1").current_dir(&folder);
-        // No sanitizer: it would have to build the standard library, and there is hardly unsafe code to watch.
-        command.args(["fuzz", "run", "--fuzz-dir", ".", "--sanitizer", "none", target, "--"]);
+        let mut command = cargo_fuzz("run")?;
+        command.args([target, "--"]);
         command.args([
             format!("-max_total_time={seconds}"),
             "-max_len=4096".to_owned(),
@@ -41,6 +33,24 @@ pub(crate) fn fuzz(target: Option<&str>, seconds: u64, generated: bool) -> Resul
         ]);
         sh::run(&mut command)
     })
+}
+
+/// Do all targets compile? No other build includes them.
+pub(crate) fn check() -> Result<()> {
+    sh::run(&mut cargo_fuzz("check")?)
+}
+
+fn cargo_fuzz(subcommand: &str) -> Result<Command> {
+    if sh::find_program("cargo-fuzz").is_none() {
+        setup::say("cargo-fuzz", "builds the fuzz targets with instrumentation and runs them");
+        setup::cargo_install("cargo-fuzz", CARGO_FUZZ)?;
+    }
+    let mut command = Command::new("cargo");
+    // The instrumentation is no stable option of the compiler; this makes any compiler take it.
+    command.env("RUSTC_BOOTSTRAP", "1").current_dir(sh::workspace().join("tests/fuzz"));
+    // No sanitizer: it would have to build the standard library, and there is hardly unsafe code to watch.
+    command.args(["fuzz", subcommand, "--fuzz-dir", ".", "--sanitizer", "none"]);
+    Ok(command)
 }
 
 fn hammer(target: &str, seconds: u64) -> Result<()> {

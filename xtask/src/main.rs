@@ -104,7 +104,7 @@ enum Command {
     },
     /// Check formatting, clippy, documentation and dependencies; every warning is an error
     Lint {
-        /// Also the oldest compiler, undefined behaviour (Miri), addresses (a sanitizer, as root), and coverage
+        /// Also the oldest compiler, undefined behaviour (Miri), addresses (a sanitizer, as root), coverage, fuzz targets
         #[arg(long)]
         deep: bool,
     },

@@ -20,7 +20,7 @@ fn stand() -> &'static Ends {
             let done = Stand::run(|stand| {
                 let mut loaded = stand.load(kernel::POLICY, Class::Guarded)?;
                 for frame in inbox {
-                    outbox.send(kernel::check(&mut loaded, &frame).map_err(|error| format!("{error:#}")))?;
+                    outbox.send(kernel::check(&mut loaded, &frame).map(drop).map_err(|error| format!("{error:#}")))?;
                 }
                 Ok(())
             });

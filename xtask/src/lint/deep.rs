@@ -2,7 +2,7 @@
 //! cannot be had says `skipped: why`.
 
 use super::{Check, HOST};
-use crate::{setup, sh, test};
+use crate::{fuzz, setup, sh, test};
 use anyhow::{Context as _, Result, bail};
 use std::{
     env, fs,
@@ -26,11 +26,12 @@ const NOT_PURE: &str = "(xtask|tests|rustc|registry)/|/(tests|properties|fixture
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The checks, by name.
-pub(super) const CHECKS: [(&str, Check); 4] = [
+pub(super) const CHECKS: [(&str, Check); 5] = [
     ("oldest compiler", oldest_compiler),
     ("undefined behaviour", undefined_behaviour),
     ("addresses", addresses),
     ("coverage", coverage),
+    ("fuzz targets", fuzz::check),
 ];
 
 #[expect(clippy::unnecessary_wraps, reason = "the outcome of a check")]
