@@ -1,6 +1,8 @@
 //! `down` opens the port and leaves no trace, twice or over what a dead daemon left.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 use tests::claims::{answers, attempts, silent};
 use tests::guard::Guard;
 use tests::layers::Layers;
@@ -26,7 +28,9 @@ fn down_leaves_nothing(layers: Layers) -> Result<()> {
     let mut guard = Guard::start(&world.guard, &layers.policy(""))?;
     silent(&listener, PORT, &attempts([&internet, &container]))?;
     guard.down()?;
-    assert!(!guard.process()?.is_running(), "the daemon has ended: it would put everything back");
+    // It would put everything back.
+    let ended = guard.process()?.exited(Duration::from_secs(10)).context("the daemon has not ended")?;
+    assert!(ended.success(), "{ended}: {}", guard.log());
     answers(PORT, &attempts([&internet, &container]))?;
     assert!(!guard.pins().exists());
     assert_eq!((interfaces()?, rules()?), before);
