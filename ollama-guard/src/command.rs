@@ -14,7 +14,7 @@ mod status;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Cli, Command};
-use crate::config::{self, ConfigError, DEFAULT_PATH};
+use crate::config::{self, ConfigError};
 use crate::exit::Exit;
 use crate::policy::Policy;
 
@@ -49,5 +49,5 @@ fn load_to_look(file: Option<&Path>) -> Policy {
 
 /// The file to name in advice.
 fn config_file(file: Option<&Path>) -> PathBuf {
-    file.unwrap_or(Path::new(DEFAULT_PATH)).to_owned()
+    config::or_default(file).to_owned()
 }

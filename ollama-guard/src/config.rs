@@ -35,18 +35,22 @@ use section::Section;
 /// Read when no `--config` is given. May be missing: the defaults then apply.
 pub const DEFAULT_PATH: &str = "/etc/ollama-guard/config.toml";
 
+/// The file that is meant: what somebody typed, else [`DEFAULT_PATH`].
+pub fn or_default(path: Option<&Path>) -> &Path {
+    path.unwrap_or(Path::new(DEFAULT_PATH))
+}
+
 /// The policy of the file at `path`, or of [`DEFAULT_PATH`] if none is given.
 ///
 /// `listeners` is asked only if there is a file (usually [`lockout::listeners`]): it finds sshd, VPN and
 /// DHCP sockets that a `[[service]]` must not close by accident.
 pub fn load(path: Option<&Path>, listeners: impl FnOnce() -> Vec<Listener>) -> Result<Policy, ConfigError> {
-    let file = path.unwrap_or(Path::new(DEFAULT_PATH));
-    read_text(path)?.map_or_else(|| Ok(built_in()), |text| parse(file, &text, &listeners()))
+    read_text(path)?.map_or_else(|| Ok(built_in()), |text| parse(or_default(path), &text, &listeners()))
 }
 
 /// What the file says; `None` if it may be missing and is.
 fn read_text(path: Option<&Path>) -> Result<Option<String>, ConfigError> {
-    let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+    let file = or_default(path);
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
         // Only the default path may be missing: a path that someone typed is a file they meant.
@@ -72,7 +76,7 @@ pub fn parse(file: &Path, text: &str, listeners: &[Listener]) -> Result<Policy, 
 
 /// The directories that a file names, whatever else is wrong with it: what it put in force is still there.
 pub fn paths(path: Option<&Path>) -> Paths {
-    paths_in(&std::fs::read_to_string(path.unwrap_or(Path::new(DEFAULT_PATH))).unwrap_or_default())
+    paths_in(&std::fs::read_to_string(or_default(path)).unwrap_or_default())
 }
 
 /// Reads the section by itself, since the parser may not find its way back from a fault before it.

@@ -10,9 +10,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::load;
 use super::output::{Document, print, print_json};
 use crate::cli::CheckArgs;
-use crate::config::{self, ConfigError, DEFAULT_PATH, Fault};
+use crate::config::{self, ConfigError, Fault};
 use crate::exit::Exit;
 use crate::exporter::web::{self, WebError};
 use crate::policy::Policy;
@@ -22,8 +23,8 @@ pub use suspicious::suspicious;
 
 /// Validates the file (or the defaults), and prints what it means or what is wrong.
 pub fn check(file: Option<&Path>, args: &CheckArgs) -> anyhow::Result<Exit> {
-    let name = file.unwrap_or(Path::new(DEFAULT_PATH));
-    let policy = config::load(file, config::lockout::listeners);
+    let name = config::or_default(file);
+    let policy = load(file);
     let web = policy.as_ref().ok().and_then(|policy| web::check(policy.web_config.as_deref()?).err());
     let exit = if policy.is_ok() && web.is_none() { Exit::Fine } else { Exit::Usage };
     let ports = local_ports();

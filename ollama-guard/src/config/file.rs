@@ -3,13 +3,13 @@
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, DEFAULT_PATH, built_in, lockout, parse, read_text};
+use super::{ConfigError, built_in, lockout, or_default, parse, read_text};
 use crate::policy::Policy;
 
 /// Where it is, and what it said.
 #[derive(Debug)]
 pub struct File {
-    /// As somebody typed it; else [`DEFAULT_PATH`], which may be missing.
+    /// As somebody typed it; else [`super::DEFAULT_PATH`], which may be missing.
     given: Option<PathBuf>,
     /// Digest of its text, and of the listeners it was held against, when it was last read without a fault.
     said: Option<u64>,
@@ -24,7 +24,7 @@ impl File {
 
     /// The file to name in advice.
     pub fn path(&self) -> &Path {
-        self.given.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
+        or_default(self.given.as_deref())
     }
 
     /// What it says now; `None` if that is what it said the last time. A long allow-list is read a hundred times faster

@@ -5,14 +5,14 @@ use std::io;
 use std::time::Duration;
 
 use ollama_guard_common::Fate;
-use ollama_guard_common::abi::{Pending, SourceCounters, SourceKey};
+use ollama_guard_common::abi::{Counter, Pending, SourceCounters, SourceKey};
 
 use super::counters::{SourceReading, sorted};
 use super::shared::SharedMaps;
 
 /// What was read of the sources of refused packets.
 pub(super) struct Strangers {
-    /// What each sent, sorted.
+    /// What each sent: the table's, sorted, then the others, sorted.
     pub(super) sources: Vec<SourceReading>,
     /// How many of them the table holds.
     pub(super) held: usize,
@@ -59,12 +59,11 @@ impl Sources {
     }
 
     fn add(&mut self, key: &SourceKey, more: &SourceCounters) {
-        let reading = SourceReading::new(key, &SourceCounters::default(), self.now);
-        let last_seen = SourceReading::new(key, more, self.now).last_seen;
-        let to = self.of(reading);
+        let more = SourceReading::new(key, more, self.now);
+        let to = self.of(SourceReading { counter: Counter::default(), ..more });
         to.counter.packets += more.counter.packets;
         to.counter.bytes += more.counter.bytes;
-        to.last_seen = to.last_seen.min(last_seen);
+        to.last_seen = to.last_seen.min(more.last_seen);
     }
 
     /// The place of this one, or this one in a new place.
@@ -77,7 +76,6 @@ impl Sources {
 
     fn all(mut self) -> Vec<SourceReading> {
         self.sorted.extend(self.others.into_values());
-        self.sorted.sort_by_key(SourceReading::place);
         self.sorted
     }
 }
