@@ -11,18 +11,30 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const PEACE: Duration = Duration::from_mins(1);
 
 /// How often it was tried, and when last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Backoff {
+    longest: Duration,
     recent: u32,
     last: Option<Instant>,
 }
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::up_to(LONGEST_PAUSE)
+    }
+}
+
 impl Backoff {
+    /// Pauses of at most this long.
+    pub(crate) const fn up_to(longest: Duration) -> Self {
+        Self { longest, recent: 0, last: None }
+    }
+
     /// How long the next try has to wait; `None`: not at all.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         let since = now.saturating_duration_since(self.last?);
         let step = self.recent.checked_sub(FREE)?;
-        let pause = FIRST_PAUSE.saturating_mul(1 << step.min(16)).min(LONGEST_PAUSE);
+        let pause = FIRST_PAUSE.saturating_mul(1 << step.min(16)).min(self.longest);
         pause.checked_sub(since).filter(|left| !left.is_zero())
     }
 

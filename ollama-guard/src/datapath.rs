@@ -13,6 +13,7 @@ mod counters;
 mod debug;
 mod error;
 mod events;
+mod held;
 mod interfaces;
 mod load;
 mod map;

@@ -69,6 +69,8 @@ pub struct Pass {
     pub attached: usize,
     /// Interfaces that should have one and have not.
     pub failed: usize,
+    /// Some interface has a lesser hook, because a better one is taken just now.
+    pub busy: bool,
     /// Links, programs or tables that were changed.
     pub changed: usize,
     /// The nftables layer is wanted and not in place.
@@ -236,12 +238,20 @@ impl Reconciler {
         wall.retain_programs(self.lowered.programs())?;
         pass.attached = outcome.attached;
         pass.failed = outcome.failed.len();
+        pass.busy = outcome.busy;
         pass.changed += outcome.changed;
         if pass.failed == 0 && wall.retire_others()? {
             info!("what another version of ollama-guard had attached is gone: this one has taken over");
             pass.retry = Some(Duration::ZERO);
         }
         Ok(())
+    }
+}
+
+impl Pass {
+    /// All is as the policy wants it.
+    pub const fn is_complete(&self) -> bool {
+        self.failed == 0 && !self.busy && !self.seatbelt_failed
     }
 }
 

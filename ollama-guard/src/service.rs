@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
+use crate::backoff::Backoff;
 use crate::config;
 use crate::control::Control;
 use crate::datapath::PinWatch;
@@ -39,7 +40,7 @@ pub async fn run(policy: Policy, mut config: config::File, sockets: Vec<OwnedFd>
     let mut signals = Signals::listen()?;
     let mut manager = Manager::new();
     let mut reconciler = Reconciler::new(policy).await?;
-    let mut pass = reconciler.pass()?;
+    let pass = reconciler.pass()?;
     announce(reconciler.policy(), &pass);
     manager.passed(words(reconciler.policy(), &pass));
     let (paths, file) = (reconciler.policy().paths.clone(), config.path().to_owned());
@@ -51,7 +52,8 @@ pub async fn run(policy: Policy, mut config: config::File, sockets: Vec<OwnedFd>
     let mut rules = Source::new("changes of the nftables rules");
     let mut pins = Source::new("removed pins");
     let root = reconciler.policy().paths.bpf.clone();
-    let mut due = next(&pass);
+    let mut unfinished = Unfinished::new();
+    let mut due = unfinished.next(Some(&pass));
     loop {
         let mut reloading = false;
         let (own, has_pins) = (reconciler.seatbelt_port(), reconciler.pins());
@@ -74,30 +76,60 @@ pub async fn run(policy: Policy, mut config: config::File, sockets: Vec<OwnedFd>
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }
-        match reconciler.pass() {
-            Ok(done) => {
-                pass = done;
-                manager.passed(words(reconciler.policy(), &pass));
-            }
+        let done = reconciler.pass();
+        match &done {
+            Ok(pass) => manager.passed(words(reconciler.policy(), pass)),
             Err(error) => {
-                let error = in_words(&error);
-                error!("{error}; what stands stays in force, and this is tried again within 30 s");
+                let error = in_words(error);
+                unfinished.tell(&error);
                 manager.passed(format!("what stood stays in force, but a pass failed: {error}"));
             }
         }
         if reloading {
             notify::ready();
         }
-        due = next(&pass);
+        due = unfinished.next(done.as_ref().ok());
     }
     notify::stopping();
     info!("stopped watching; the port STAYS closed (open it again: ollama-guard down)");
     Ok(())
 }
 
-/// When to look again, if nothing happens.
-fn next(pass: &Pass) -> Instant {
-    Instant::now() + pass.retry.unwrap_or(FULL_PASS).min(FULL_PASS)
+/// What a pass could not do is tried again soon, then ever less often.
+struct Unfinished {
+    backoff: Backoff,
+    /// The failure last told, so that it is told once.
+    told: Option<String>,
+}
+
+impl Unfinished {
+    fn new() -> Self {
+        Self { backoff: Backoff::up_to(FULL_PASS), told: None }
+    }
+
+    fn tell(&mut self, error: &str) {
+        if self.told.as_deref() != Some(error) {
+            error!("{error}; what stands stays in force, and this is tried again, at the latest after 30 s");
+            self.told = Some(error.to_owned());
+        }
+    }
+
+    /// When to look again, if nothing happens. `None`: the pass failed.
+    fn next(&mut self, pass: Option<&Pass>) -> Instant {
+        let now = Instant::now();
+        if pass.is_some() {
+            self.told = None;
+        }
+        if let Some(retry) = pass.and_then(|pass| pass.retry) {
+            return now + retry.min(FULL_PASS);
+        }
+        if pass.is_some_and(Pass::is_complete) {
+            return now + FULL_PASS;
+        }
+        let pause = self.backoff.wait(now.into_std()).unwrap_or(Duration::ZERO);
+        self.backoff.record(now.into_std());
+        now + pause
+    }
 }
 
 /// Puts a changed configuration in force; a faulty one changes nothing.

@@ -41,6 +41,8 @@ pub struct Enforced {
     pub changed: bool,
     /// Better hooks that refused, and why.
     pub refused: Vec<(Hook, String)>,
+    /// A better hook is taken just now: by a program that came this moment, or one of ours that is on its way out.
+    pub busy: bool,
 }
 
 impl Target<'_> {
@@ -67,7 +69,7 @@ impl Wall {
     /// Makes the interface enforce its rules by the best hook that takes it. What stands is replaced in place, and
     /// goes only once its successor is there.
     pub fn enforce(&mut self, target: &Target<'_>) -> Result<Enforced, DatapathError> {
-        let mut refused = Vec::new();
+        let (mut refused, mut busy) = (Vec::new(), Vec::new());
         let mut stand_in = None;
         for &hook in target.hooks {
             match self.try_hook(target, hook, &mut stand_in) {
@@ -78,13 +80,15 @@ impl Wall {
                     } else {
                         self.drop_filter(target.interface)?;
                     }
-                    return Ok(Enforced { hook, key, changed, refused });
+                    return Ok(Enforced { hook, key, changed, refused, busy: !busy.is_empty() });
                 }
                 Err(Refusal::Fatal(error)) => return Err(error),
                 Err(Refusal::Hook(reason)) => refused.push((hook, reason)),
+                Err(Refusal::Busy(reason)) => busy.push((hook, reason)),
             }
         }
-        let reasons: Vec<String> = refused.iter().map(|(hook, reason)| format!("{hook}: {reason}")).collect();
+        let reasons: Vec<String> =
+            refused.iter().chain(&busy).map(|(hook, reason)| format!("{hook}: {reason}")).collect();
         Err(DatapathError::Attach { interface: target.name.to_owned(), reasons: reasons.join("; ") })
     }
 
@@ -112,14 +116,14 @@ impl Wall {
         if at_xdp && !hook.is_tc() && stand_in.is_none() {
             // The other XDP mode needs the hook free. Traffic control, dropped when all is done, guards meanwhile.
             *stand_in = self.stand_in(target)?;
-            unpin(&self.pins.link(target.interface))?;
+            self.drop_link(target.interface)?;
         }
         let link = match hook {
             Hook::XdpNative => self.link_native(target)?,
             Hook::XdpGeneric => self.link(target, hook, LinkHook::XdpGeneric)?,
             Hook::Tcx | Hook::Clsact => self.link(target, hook, LinkHook::Tcx)?,
         };
-        self.install(target, &link)?;
+        self.install(target, link)?;
         Ok((key, true))
     }
 
@@ -154,7 +158,7 @@ impl Wall {
     /// which goes when the new hook has taken over.
     fn stand_in(&mut self, target: &Target<'_>) -> Result<Option<OwnedFd>, Refusal> {
         match self.link(target, Hook::Tcx, LinkHook::Tcx) {
-            Err(Refusal::Hook(_)) => self.filter(target).map(|()| None),
+            Err(Refusal::Hook(_) | Refusal::Busy(_)) => self.filter(target).map(|()| None),
             link => link.map(Some),
         }
     }
@@ -172,11 +176,13 @@ impl Wall {
     }
 
     /// Lets the link's pin take the place of the old one's, which detaches that.
-    fn install(&self, target: &Target<'_>, link: &OwnedFd) -> Result<(), DatapathError> {
+    fn install(&mut self, target: &Target<'_>, link: OwnedFd) -> Result<(), DatapathError> {
         let next = self.pins.next_link(target.interface);
         unpin(&next)?;
         sys::pin(link.as_fd(), &next).map_err(|error| pin_error("pin", &next, error))?;
-        self.pins.install_link(target.interface)
+        self.pins.install_link(target.interface)?;
+        self.links.hold(target.interface, link);
+        Ok(())
     }
 }
 
@@ -184,6 +190,8 @@ impl Wall {
 enum Refusal {
     /// This hook will not do; another may.
     Hook(String),
+    /// This one is taken now, and may not be in a moment.
+    Busy(String),
     /// No hook will.
     Fatal(DatapathError),
 }
@@ -201,6 +209,7 @@ impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EPERM) => Self::Fatal(DatapathError::NotPermitted),
+            Some(libc::EBUSY | libc::EEXIST) => Self::Busy(error.to_string()),
             _ => Self::Hook(error.to_string()),
         }
     }

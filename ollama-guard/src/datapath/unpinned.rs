@@ -17,6 +17,8 @@ use super::{DatapathError, PinDirectory, Wall, sys};
 pub struct PinWatch {
     pins: PinDirectory,
     inotify: AsyncFd<OwnedFd>,
+    /// What the kernel calls the directories it watches.
+    watched: Vec<i32>,
 }
 
 impl PinWatch {
@@ -25,15 +27,17 @@ impl PinWatch {
         let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped with the `AsyncFd`.
         let inotify = unsafe { AsyncFd::register(inotify) }.map_err(io::Error::from)?;
-        Ok(Self { pins: PinDirectory::at(root), inotify })
+        Ok(Self { pins: PinDirectory::at(root), inotify, watched: Vec::new() })
     }
 
-    /// Waits until a pin went since the last call; any number of them is one wake-up. Cancel safe.
+    /// Waits until a pin went since the last call, or may have gone unseen; any number of them is one wake-up. Cancel safe.
     pub async fn removed(&mut self) -> io::Result<()> {
-        // Again each time: a directory that was removed and made anew is another one.
-        for directory in self.pins.directories() {
-            let gone = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::DELETE_SELF;
-            add_watch(self.inotify.get_ref(), directory, gone | WatchFlags::ONLYDIR)?;
+        // Again each time: a directory that was removed and made anew is another one, and lost what it lost since unseen.
+        let gone = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::DELETE_SELF | WatchFlags::ONLYDIR;
+        let watch = |directory| add_watch(self.inotify.get_ref(), directory, gone);
+        let watched = self.pins.directories().into_iter().map(watch).collect::<Result<Vec<_>, _>>()?;
+        if std::mem::replace(&mut self.watched, watched) != self.watched {
+            return Ok(());
         }
         loop {
             let mut ready = self.inotify.readable().await?;
@@ -60,9 +64,8 @@ fn drain(inotify: &OwnedFd) -> io::Result<bool> {
 }
 
 impl Wall {
-    /// Puts back the pins of maps and programs that are gone. Those of links are not worth it: without them the program is
-    /// detached, and has to be attached anew.
-    pub fn pin_again(&self) -> Result<(), DatapathError> {
+    /// Puts back the pins that are gone: whatever they stood for is in force still, because this process holds it open.
+    pub fn pin_again(&mut self) -> Result<(), DatapathError> {
         self.pins.create()?;
         for (name, map) in self.maps.iter().flat_map(SharedMaps::all) {
             pin_missing(map, &self.pins.map(name))?;
@@ -70,7 +73,7 @@ impl Wall {
         for (key, instance) in &self.instances {
             pin_missing(instance.fd.as_fd(), &self.pins.programs().join(key.as_str()))?;
         }
-        Ok(())
+        self.links.pin_again(&self.pins)
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use ollama_guard_common::abi::{InterfaceCounters, ServiceIndex};
 
+use super::held::HeldLinks;
 use super::load::create_maps;
 use super::pins::{entries, pin_error, unpin};
 use super::program::Instance;
@@ -56,6 +57,7 @@ pub struct Wall {
     tracked: u32,
     pub(super) instances: BTreeMap<ProgramKey, Instance>,
     pub(super) maps: Option<SharedMaps>,
+    pub(super) links: HeldLinks,
     /// Sources removed by this process.
     forgotten: u64,
 }
@@ -72,7 +74,8 @@ impl Wall {
             create_maps(&pins, tracked)?;
         }
         let maps = SharedMaps::open(&pins).ok();
-        Ok(Self { pins, tracked, instances: BTreeMap::new(), maps, forgotten: 0 })
+        let links = HeldLinks::with_room();
+        Ok(Self { pins, tracked, instances: BTreeMap::new(), maps, links, forgotten: 0 })
     }
 
     /// Opens the wall to read it; `None` if nothing was ever pinned, or a first start has not come (or never came) to
@@ -82,7 +85,8 @@ impl Wall {
             return Ok(None);
         }
         let maps = Some(SharedMaps::open(&pins)?);
-        Ok(Some(Self { pins, tracked: 0, instances: BTreeMap::new(), maps, forgotten: 0 }))
+        let links = HeldLinks::default();
+        Ok(Some(Self { pins, tracked: 0, instances: BTreeMap::new(), maps, links, forgotten: 0 }))
     }
 
     /// What the loader last wrote down.
@@ -203,7 +207,8 @@ impl Wall {
     }
 
     /// Detaches an interface's link, if it has one.
-    pub(super) fn drop_link(&self, interface: u32) -> Result<(), DatapathError> {
+    pub(super) fn drop_link(&mut self, interface: u32) -> Result<(), DatapathError> {
+        self.links.let_go(interface);
         drop_link(&self.pins, interface)
     }
 

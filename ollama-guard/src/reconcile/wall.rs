@@ -56,6 +56,9 @@ impl Lowered {
     }
 }
 
+/// Why an interface has a lesser hook for now.
+const BUSY: &str = "a better hook is taken just now";
+
 /// What a pass over the wall did.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -67,6 +70,8 @@ pub(super) struct Outcome {
     pub(super) words: BTreeMap<u32, String>,
     /// Interfaces that should have a program and have none.
     pub(super) failed: BTreeSet<u32>,
+    /// Some have a lesser hook, because a better one is taken just now.
+    pub(super) busy: bool,
     /// Interfaces with a program.
     pub(super) attached: usize,
     /// Changes made.
@@ -103,13 +108,14 @@ pub(super) fn reconcile(
         match wall.enforce(&target) {
             Ok(mut enforced) => {
                 refused.append(&mut enforced.refused);
-                let why = reason(refused, &choice);
+                let why = if enforced.busy { BUSY.to_owned() } else { reason(refused, &choice) };
                 let mut words = format!("{}: {class}, {} ({why})", link.name, enforced.hook);
                 for note in notes {
                     words = format!("{words}; it {note}");
                 }
                 outcome.words.insert(link.index, words);
                 outcome.reasons.insert(link.index, why);
+                outcome.busy |= enforced.busy;
                 outcome.attached += 1;
                 outcome.changed += usize::from(enforced.changed);
                 lowered.programs.insert(enforced.key.clone());

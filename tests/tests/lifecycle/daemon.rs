@@ -10,7 +10,8 @@ use tests::listener::Listener;
 use tests::topology::World;
 use tests::{for_each_arrangement, require, requires};
 
-use super::{PORT, pins};
+use super::PORT;
+use super::pins::pins;
 
 for_each_arrangement!(a_killed_daemon_leaves_the_port_closed_and_its_successor_adopts);
 

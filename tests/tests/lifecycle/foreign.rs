@@ -1,12 +1,7 @@
-//! Other people's programs, and other people's hands on ours. The foreign XDP program is that of a second guard with
+//! Other people's programs. The foreign XDP program is that of a second guard with
 //! another port and directories of its own: to the first it is a stranger's.
 
-use std::fs;
-use std::path::PathBuf;
-use std::time::Duration;
-
 use anyhow::Result;
-use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::claims::{answers, attempts, silent};
 use tests::guard::Guard;
@@ -15,9 +10,9 @@ use tests::listener::Listener;
 use tests::probe::{self, Outcome};
 use tests::prog_run::Foreign;
 use tests::topology::World;
-use tests::{for_each_arrangement, require, requires, wait};
+use tests::{require, requires};
 
-use super::{PORT, links, pins};
+use super::PORT;
 
 const THEIRS: u16 = 9999;
 
@@ -86,52 +81,4 @@ fn a_way_around_the_programs_is_told_after_a_flush_too() -> Result<()> {
     let _accepting = world.guard.enter(|| Foreign::first_at_tcx("inet0"))??;
     assert_eq!(probe::tcp(&internet.ns, internet.guard.v4, PORT)?, Outcome::Silent);
     guard.status_when("the alarm", |status| status["problems"].to_string().contains("nftables caught")).map(drop)
-}
-
-for_each_arrangement!(pins_that_somebody_removed_are_told_and_put_back_at_once);
-
-/// Far less than the 30 s after which the daemon looks in any case.
-const AT_ONCE: Duration = Duration::from_secs(15);
-
-fn pins_that_somebody_removed_are_told_and_put_back_at_once(layers: Layers) -> Result<()> {
-    require!(requires::root(), requires::bpffs(), requires::guard());
-    if !layers.counts() {
-        return Ok(()); // No pins to remove.
-    }
-    let world = World::new()?;
-    let internet = world.internet()?;
-    let listener = Listener::http(&world.guard, PORT)?;
-    let mut guard = Guard::start(&world.guard, &layers.policy(""))?;
-    silent(&listener, PORT, &attempts([&internet]))?;
-    let dropped = |guard: &Guard<'_>| anyhow::Ok(guard.interface("inet0")?["dropped_packets"].as_u64());
-    let (all, counted) = (pins(guard.pins()), dropped(&guard)?);
-    assert!(counted > Some(0));
-
-    // The daemon stands still meanwhile, or nobody would see it.
-    guard.process()?.signal(Signal::SIGSTOP)?;
-    for pin in links(guard.pins()) {
-        fs::remove_file(pin)?;
-    }
-    let status = guard.status()?;
-    assert_eq!(status["enforcing"], json!(false), "{status:#}");
-    if layers == Layers::Both {
-        silent(&listener, PORT, &attempts([&internet]))?;
-    } else {
-        answers(PORT, &attempts([&internet]))?;
-    }
-    guard.process()?.signal(Signal::SIGCONT)?;
-
-    // One by one, then a part of the directory, then everything.
-    for removed in all.keys().map(PathBuf::as_path).chain([all.keys().next().unwrap().parent().unwrap(), guard.pins()])
-    {
-        wait::until("everything to be pinned", AT_ONCE, || pins(guard.pins()).keys().eq(all.keys()))?;
-        if removed.is_dir() { fs::remove_dir_all(removed)? } else { fs::remove_file(removed)? }
-    }
-    wait::until("everything to be pinned again", AT_ONCE, || pins(guard.pins()).keys().eq(all.keys()))?;
-    wait::until("full enforcement", AT_ONCE, || {
-        guard.command(&["status", "--quiet"]).is_ok_and(|quiet| quiet.status.success())
-    })?;
-    silent(&listener, PORT, &attempts([&internet]))?;
-    assert!(dropped(&guard)? > counted, "the counters go on");
-    Ok(())
 }

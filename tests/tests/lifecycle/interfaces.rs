@@ -10,7 +10,8 @@ use tests::netns::Netns;
 use tests::topology::World;
 use tests::{for_each_arrangement, require, requires};
 
-use super::{PORT, links};
+use super::PORT;
+use super::pins::links;
 
 for_each_arrangement!(
     an_interface_that_appears_is_guarded_and_forgotten_when_it_goes,

@@ -11,7 +11,8 @@ use tests::listener::Listener;
 use tests::topology::World;
 use tests::{for_each_arrangement, require, requires};
 
-use super::{PORT, pins};
+use super::PORT;
+use super::pins::pins;
 
 const LOG: Duration = Duration::from_secs(20);
 
