@@ -78,8 +78,11 @@ pub struct Rules {
     pub allows_v4: u8,
     /// 1: the IPv6 allow-list is not empty.
     pub allows_v6: u8,
+    /// 1: every packet to a guarded port is refused, because nobody is named, the interface is a guarded one, and nothing
+    /// passes onward.
+    pub refuses_all: u8,
     /// Zero.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 3],
     /// Random: makes the source gate's slots unpredictable to those who flood it.
     pub seed: u32,
     /// Guarded TCP ports: bit `port % 64` of word `port / 64`. A bitmap keeps the look-up of other ports in few
@@ -103,7 +106,8 @@ impl Rules {
         guards_udp: 0,
         allows_v4: 0,
         allows_v6: 0,
-        reserved: [0; 4],
+        refuses_all: 0,
+        reserved: [0; 3],
         seed: 0,
         tcp: [0; PORT_WORDS],
         udp: [0; PORT_WORDS],
@@ -131,7 +135,7 @@ pub const SEATS: u32 = 1 << 6;
 pub struct InterfaceCounters {
     /// By [`ServiceIndex`], then by [`Outcome`].
     pub counters: [[Counter; Outcome::COUNT]; ServiceIndex::COUNT],
-    /// The newest refused packet.
+    /// The newest refused packet of a source that was not [`Pending`].
     pub last_drop: LastDrop,
     /// Index of the interface; 0: nobody's.
     pub interface: u32,
@@ -139,7 +143,7 @@ pub struct InterfaceCounters {
     pub reserved: u32,
 }
 
-/// The newest refused packet on an interface, as one CPU saw it.
+/// A refused packet on an interface, as one CPU saw it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct LastDrop {
@@ -224,7 +228,7 @@ pub struct Gate {
     pub now: u64,
     /// When the current window began, `CLOCK_MONOTONIC` nanoseconds.
     pub window: u64,
-    /// Sources admitted at first sight in this window.
+    /// Sources admitted at first sight, less those that windows gave back.
     pub admitted: u64,
     /// Events that were due and not sent, since the map was made.
     pub events_lost: u64,
@@ -246,8 +250,10 @@ pub struct Gate {
 
 /// Length of the gate's window in nanoseconds: one tick of the slowest common kernel (250 Hz).
 pub const GATE_WINDOW: u64 = 4_000_000;
-/// Sources admitted at first sight in a window: 16 000 a second and CPU, far above what is not a flood.
-pub const GATE_BUDGET: u64 = 64;
+/// Sources admitted at first sight at once, by each CPU: far above what is not a flood.
+pub const GATE_BURST: u64 = 256;
+/// And in each window after those: a thousand a second. Admitting one costs as much as dropping some dozens.
+pub const GATE_REFILL: u64 = 4;
 
 /// A refused packet, and how many like it there were: an entry of the ring `events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]

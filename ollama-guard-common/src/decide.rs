@@ -89,6 +89,12 @@ fn ambiguous<R: Policy>(
     ours.then_some(Suspect { network, service: ServiceIndex::UNKNOWN, ambiguity: Some(ambiguity), protocol, port: 0 })
 }
 
+/// Who sent a suspect, as far as it says.
+#[inline(always)]
+pub fn source<P: Packet + ?Sized>(packet: &P, suspect: Suspect) -> Address {
+    address(packet, suspect.network, End::Source)
+}
+
 /// Where a suspect was going, as far as it says.
 #[inline(always)]
 pub fn destination<P: Packet + ?Sized>(packet: &P, suspect: Suspect) -> Address {
@@ -98,7 +104,7 @@ pub fn destination<P: Packet + ?Sized>(packet: &P, suspect: Suspect) -> Address 
 /// The dear step: what becomes of it.
 #[inline(always)]
 pub fn judge<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspect) -> Decision {
-    let source = address(packet, suspect.network, End::Source);
+    let source = source(packet, suspect);
     let outcome = outcome(policy, packet, suspect, source);
     Decision { outcome, service: suspect.service, source }
 }

@@ -3,7 +3,8 @@
 
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
 use ollama_guard_common::abi::{
-    EVENT_INTERVAL, GATE_BUDGET, GATE_SLOTS, GATE_WINDOW, Gate, PENDING_SLOTS, Pending, SourceCounters, SourceKey,
+    EVENT_INTERVAL, GATE_BURST, GATE_REFILL, GATE_SLOTS, GATE_WINDOW, Gate, PENDING_SLOTS, Pending, SourceCounters,
+    SourceKey,
 };
 
 use crate::events;
@@ -24,43 +25,60 @@ pub(crate) fn now(gate: &mut Gate) -> u64 {
     gate.now
 }
 
-/// No hash is that: see [`mix`].
-pub(crate) const NOTHING_TO_TELL: u64 = 0;
+/// What is left to do for a refused packet's source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Met {
+    /// Nothing: it is known, and counted.
+    Known,
+    /// Nothing: it stays unknown, because there are too many.
+    Stranger,
+    /// Nothing: the packet names none.
+    Nobody,
+    /// It is new, or known and an event is due: see [`events::tell`].
+    Tell,
+}
 
-/// Adds to what is pending of a source; to do so for one that is not, displaces another into `strangers`. Returns the
-/// source's hash if an event is due.
+/// Adds to what is pending of a source, if it is the one in its slot.
 #[inline(always)]
-pub(crate) fn suspend(gate: &mut Gate, key: SourceKey, more: SourceCounters) -> u64 {
-    let hash = mix(&key);
+pub(crate) fn meet(gate: &mut Gate, key: &SourceKey, more: &SourceCounters) -> Met {
+    let hash = mix(key);
     let pending = &mut gate.pending[hash as usize & (PENDING_SLOTS - 1)];
-    if pending.key.is(&key) {
+    if pending.key.is(key) {
         pending.counters.counter.packets += more.counter.packets;
         pending.counters.counter.bytes += more.counter.bytes;
         pending.counters.last_seen = more.last_seen;
-        if more.last_seen.wrapping_sub(pending.event_due) < EVENT_INTERVAL { NOTHING_TO_TELL } else { hash }
+        if more.last_seen.wrapping_sub(pending.event_due) < EVENT_INTERVAL { Met::Known } else { Met::Tell }
     } else if admits(gate, hash, more.last_seen) {
-        displace(gate, hash, more.last_seen);
-        gate.stays += 1;
-        let stay = gate.stays;
-        gate.pending[hash as usize & (PENDING_SLOTS - 1)] =
-            Pending { key, counters: more, event_due: 0, told: 0, stay };
-        hash
+        Met::Tell
     } else {
         gate.events_lost += 1;
-        NOTHING_TO_TELL
+        Met::Stranger
     }
+}
+
+/// Takes a source into its slot, from which it displaces another into `strangers`, unless it is there. Returns the slot.
+#[inline(always)]
+pub(crate) fn admit(gate: &mut Gate, key: SourceKey, counters: SourceCounters) -> usize {
+    let slot = mix(&key) as usize & (PENDING_SLOTS - 1);
+    if !gate.pending[slot].key.is(&key) {
+        displace(gate, slot, counters.last_seen);
+        gate.stays += 1;
+        let stay = gate.stays;
+        gate.pending[slot] = Pending { key, counters, event_due: 0, told: 0, stay };
+    }
+    slot
 }
 
 /// Adds what is pending in a slot to `strangers`.
 #[inline(always)]
-fn displace(gate: &mut Gate, hash: u64, now: u64) {
-    let pending = &gate.pending[hash as usize & (PENDING_SLOTS - 1)];
+fn displace(gate: &mut Gate, slot: usize, now: u64) {
+    let pending = &gate.pending[slot & (PENDING_SLOTS - 1)];
     if pending.key.family != 0 {
         let untold = pending.told != 0 && pending.told != pending.counters.counter.packets;
         let new = attribute(&STRANGERS, &pending.key, &pending.counters);
         gate.entered += u64::from(new);
         if untold {
-            events::tell_rest(hash, now);
+            events::tell_rest(gate, slot, now);
         }
     }
 }
@@ -75,16 +93,17 @@ fn admits(gate: &mut Gate, hash: u64, now: u64) -> bool {
         return true;
     }
     *tag = mark;
-    if now.wrapping_sub(gate.window) > GATE_WINDOW {
+    let since = now.wrapping_sub(gate.window);
+    if since > GATE_WINDOW {
         gate.window = now;
-        gate.admitted = 0;
+        gate.admitted = gate.admitted.saturating_sub(since / GATE_WINDOW * GATE_REFILL);
     }
-    let admitted = gate.admitted < GATE_BUDGET;
+    let admitted = gate.admitted < GATE_BURST;
     gate.admitted += u64::from(admitted);
     admitted
 }
 
-/// A seeded hash whose low and high bits depend on the whole key; never zero.
+/// A seeded hash whose low and high bits depend on the whole key.
 #[inline(always)]
 fn mix(key: &SourceKey) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -93,5 +112,5 @@ fn mix(key: &SourceKey) -> u64 {
     let prefix = (u64::from(a) << 32 | u64::from(b)) ^ outer;
     let host = u64::from(c) << 32 | u64::from(d);
     let hash = (prefix.wrapping_mul(ODD) ^ host).wrapping_mul(ODD);
-    (hash ^ hash >> 29) | 1 << 20
+    hash ^ hash >> 29
 }

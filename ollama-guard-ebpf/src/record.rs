@@ -4,59 +4,84 @@ use core::arch::asm;
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::maps::LruHashMap;
-use ollama_guard_common::abi::{Counter, InterfaceCounters, LastDrop, SEATS, SourceCounters, SourceKey};
-use ollama_guard_common::{Decision, Fate, Verdict};
+use ollama_guard_common::abi::{
+    Counter, Gate, InterfaceCounters, LastDrop, SEATS, ServiceIndex, SourceCounters, SourceKey,
+};
+use ollama_guard_common::{Address, Decision, Fate, Packet, Policy, Suspect, Verdict, judge};
 
 use crate::bounds::opaque;
-use crate::gate;
+use crate::gate::{self, Met};
 use crate::maps::{CLIENTS, GATE, INTERFACES, INTERFACES_UNSEATED};
 
 /// `BPF_NOEXIST`, `include/uapi/linux/bpf.h`.
 const NO_EXIST: u64 = 1;
 
-/// Counts what was decided about a packet, which counts for `size`, and gives the verdict. `tell` gets the source's hash and
-/// the outcome if an event is due.
+/// Where a packet is counted. Opened before the packet is judged: what is known of it by then would have to be saved from
+/// each call. No field is ever undefined, as fields of an absent structure would be: old verifiers follow the way on which
+/// a map has no entry, and refuse to see such a register saved.
+struct Books<'a> {
+    gate: Option<&'a mut Gate>,
+    interface: Option<&'a mut InterfaceCounters>,
+    now: u64,
+}
+
+impl Books<'_> {
+    #[inline(always)]
+    fn open(interface: u32) -> Self {
+        // SAFETY: both are this CPU's own, and map entries live as long as the program runs.
+        let mut gate = GATE.get_ptr_mut(0).map(|gate| unsafe { &mut *gate });
+        let now = gate.as_mut().map_or(0, |gate| gate::now(gate));
+        // SAFETY: as above.
+        Self { gate, interface: counters(interface).map(|counters| unsafe { &mut *counters }), now }
+    }
+}
+
+/// Judges a packet, which counts for `size`, counts it, and gives the verdict. `tell` gets the outcome if the source is
+/// new, or an event of it is due.
 #[inline(always)]
-pub(crate) fn conclude(
-    decision: Decision,
+pub(crate) fn conclude<P: Packet, R: Policy>(
+    packet: &P,
+    rules: &R,
+    suspect: Suspect,
     interface: u32,
     size: Counter,
-    tell: impl FnOnce(u64, u64) -> u32,
+    tell: impl FnOnce(u64) -> u32,
 ) -> Verdict {
-    let Decision { outcome, service, source } = decision;
+    let books = Books::open(interface);
+    let decision = judge(rules, packet, suspect);
     #[cfg(feature = "debug-log")]
     crate::debug::tell(&decision, interface);
-    // An array of one entry always has it; the verifier wants to see the question.
-    let Some(gate) = GATE.get_ptr_mut(0) else { return decision.verdict() };
-    // SAFETY: the gate is this CPU's own, and map entries live as long as the program runs.
-    let gate = unsafe { &mut *gate };
-    let now = gate::now(gate);
-    let refused = !matches!(outcome.fate(), Fate::Passed);
+    record(books, &decision, interface, size, tell);
+    decision.verdict()
+}
+
+#[inline(always)]
+fn record(books: Books<'_>, decision: &Decision, interface: u32, size: Counter, tell: impl FnOnce(u64) -> u32) {
+    // The gate is always there, and the loader has made room for the interface; the verifier wants to see the questions.
+    let Books { gate: Some(gate), interface: Some(counters), now } = books else { return };
+    let Decision { outcome, service, source } = *decision;
     // Totals before sources, so that a reader who takes them in the other order never finds a negative rest.
-    if let Some(counters) = counters(interface) {
-        // SAFETY: as above.
-        let outcomes = unsafe { &mut (*counters).counters[usize::from(service.get())] };
-        let Some(slot) = outcomes.get_mut(opaque(outcome as usize)) else { return decision.verdict() };
-        slot.packets += size.packets;
-        slot.bytes += size.bytes;
-        if refused {
-            let last = LastDrop { at: now, source: source.words, family: source.family, reserved: 0 };
-            // SAFETY: as above.
-            unsafe { (*counters).last_drop = last };
-        }
-    }
-    if source.family != 0 {
-        let counters = SourceCounters { counter: size, last_seen: now };
-        if refused {
-            let hash = gate::suspend(gate, key(&decision, interface), counters);
-            if hash != gate::NOTHING_TO_TELL {
-                tell(hash, outcome as u64);
-            }
-        } else if attribute(&CLIENTS, &key(&decision, interface), &counters) {
+    let outcomes = &mut counters.counters[usize::from(service.get())];
+    let Some(slot) = outcomes.get_mut(opaque(outcome as usize)) else { return };
+    slot.packets += size.packets;
+    slot.bytes += size.bytes;
+    let key = key(source, interface, service, outcome.fate());
+    let more = SourceCounters { counter: size, last_seen: now };
+    if matches!(outcome.fate(), Fate::Passed) {
+        if source.family != 0 && attribute(&CLIENTS, &key, &more) {
             gate.entered += 1;
         }
+        return;
     }
-    decision.verdict()
+    let met = if source.family == 0 { Met::Nobody } else { gate::meet(gate, &key, &more) };
+    // When a known source was last seen tells when its last was refused. Of a flood, one a tick is enough.
+    let is_told = met == Met::Known || met == Met::Stranger && counters.last_drop.at == now;
+    if !is_told {
+        counters.last_drop = LastDrop { at: now, source: source.words, family: source.family, reserved: 0 };
+    }
+    if met == Met::Tell {
+        tell(outcome as u64);
+    }
 }
 
 /// This CPU's counters of an interface: in its seat, else in the table for those whose seat is taken.
@@ -69,13 +94,13 @@ fn counters(interface: u32) -> Option<*mut InterfaceCounters> {
 
 /// Made where it is needed: as long as nobody takes its address it lives in registers.
 #[inline(always)]
-fn key(decision: &Decision, interface: u32) -> SourceKey {
+pub(crate) fn key(source: Address, interface: u32, service: ServiceIndex, fate: Fate) -> SourceKey {
     SourceKey {
-        address: decision.source.words,
+        address: source.words,
         interface,
-        family: decision.source.family as u8,
-        service: decision.service.get(),
-        fate: decision.outcome.fate() as u8,
+        family: source.family as u8,
+        service: service.get(),
+        fate: fate as u8,
         reserved: 0,
     }
 }

@@ -24,9 +24,9 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Everything but a clear "onward" is for this host: fail closed.
-    #[inline(always)]
-    pub(crate) fn is_for_this_host(self, source: Address, destination: Address) -> bool {
+    /// Everything but a clear "onward" is for this host: fail closed. A function of its own, with its own stack: few ask.
+    #[inline(never)]
+    pub(crate) fn is_for_this_host(self, source: &Address, destination: &Address) -> bool {
         // SAFETY: a plain C structure, for which all zeroes is a value.
         let mut query: bpf_fib_lookup = unsafe { core::mem::zeroed() };
         query.ifindex = self.interface;

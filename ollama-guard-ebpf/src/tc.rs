@@ -5,15 +5,15 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    GLANCED_V4, GLANCED_V6, Network, Packet, Payload, Suspect, Traffic, Transport, Verdict, classify_network, glance,
-    judge, suspect, untag,
+    GLANCED_V4, GLANCED_V6, Network, Packet, Payload, Policy, Suspect, Traffic, Transport, Verdict, classify_network,
+    glance, suspect, untag,
 };
 
 use crate::access::{Datagram, Frame, Linear};
 use crate::events::tell;
 use crate::record::conclude;
 use crate::route::Route;
-use crate::rules::Constants;
+use crate::rules::{Constants, Refusing, refuses_all};
 
 /// `PACKET_OTHERHOST`, `include/uapi/linux/if_packet.h`: a frame for another host, or for a macvlan child, which
 /// is judged itself. The stack takes it no further than to such a child.
@@ -26,30 +26,35 @@ pub(crate) fn guard_tc(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     let frame = Linear { start: context.data(), end: context.data_end() };
     let Some((network, protocol, port)) = glance(&frame, ethertype(skb)) else {
-        return look_tc(skb);
+        let bits = look_tc(skb);
+        return if bits == 0 { TC_ACT_UNSPEC } else { act_tc(skb, bits) };
     };
     match suspect(&policy(skb), Traffic::Ip(network, Transport::Port(protocol, port))) {
         None => TC_ACT_UNSPEC,
         Some(_) if is_for_another_interface(skb) => TC_ACT_UNSPEC,
+        // As in XDP: not in functions, because their return would be dear.
+        Some(suspect) if refuses_all() => match network {
+            Network::V4(_) => enact(skb, &frame, &Refusing, suspect.glanced(GLANCED_V4), tell_tc),
+            Network::V6(_) => enact(skb, &frame, &Refusing, suspect.glanced(GLANCED_V6), tell_tc),
+        },
         Some(suspect) => match network {
-            Network::V4(_) => act_tc_v4(skb, suspect.to_bits()),
-            Network::V6(_) => act_tc_v6(skb, suspect.to_bits()),
+            Network::V4(_) => act_tc_v4(skb, suspect.anywhere().to_bits()),
+            Network::V6(_) => act_tc_v6(skb, suspect.anywhere().to_bits()),
         },
     }
 }
 
 // Global functions: the verifier checks each of them once, by itself, and not again for every way that leads to it.
 
-/// For what a glance does not tell.
+/// For what a glance does not tell: as [`bits`].
 #[unsafe(no_mangle)]
-extern "C" fn look_tc(skb: *mut __sk_buff) -> i32 {
+extern "C" fn look_tc(skb: *mut __sk_buff) -> u64 {
     if is_for_another_interface(skb) {
-        return TC_ACT_UNSPEC;
+        return 0;
     }
     let traffic = classify(&linear(skb), ethertype(skb));
     // What is missing may be in page fragments.
-    let bits = if is_ambiguous(traffic) { look_again_tc(skb) } else { bits(skb, traffic) };
-    if bits == 0 { TC_ACT_UNSPEC } else { act_tc(skb, bits) }
+    if is_ambiguous(traffic) { look_again_tc(skb) } else { bits(skb, traffic) }
 }
 
 /// A frame for another host or a macvlan child, or tagged: it belongs to its VLAN interface and is judged there.
@@ -107,56 +112,58 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u64 {
 
 #[unsafe(no_mangle)]
 extern "C" fn act_tc(skb: *mut __sk_buff, bits: u64) -> i32 {
-    enact(skb, &Frame { skb }, bits, Suspect::from_bits(bits), tell_tc)
+    enact(skb, &Frame { skb }, &policy(skb), Suspect::from_bits(bits), tell_tc)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn act_tc_l3(skb: *mut __sk_buff, bits: u64) -> i32 {
-    enact(skb, &Datagram { skb }, bits, Suspect::from_bits(bits), tell_tc_l3)
+    enact(skb, &Datagram { skb }, &policy(skb), Suspect::from_bits(bits), tell_tc_l3)
 }
 
 // For what a glance has told: nearly all packets to a guarded port. It has seen that their headers are in the linear part.
 
 #[unsafe(no_mangle)]
 extern "C" fn act_tc_v4(skb: *mut __sk_buff, bits: u64) -> i32 {
-    enact(skb, &linear(skb), bits, Suspect::glanced(bits, GLANCED_V4), tell_tc)
+    enact(skb, &linear(skb), &policy(skb), Suspect::from_bits(bits).glanced(GLANCED_V4), tell_tc)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn act_tc_v6(skb: *mut __sk_buff, bits: u64) -> i32 {
-    enact(skb, &linear(skb), bits, Suspect::glanced(bits, GLANCED_V6), tell_tc)
+    enact(skb, &linear(skb), &policy(skb), Suspect::from_bits(bits).glanced(GLANCED_V6), tell_tc)
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn tell_tc(skb: *mut __sk_buff, hash: u64, suspect: u64, outcome: u64) -> u32 {
-    tell(&Frame { skb }, hash, suspect, outcome)
+extern "C" fn tell_tc(skb: *mut __sk_buff, suspect: u64, outcome: u64) -> u32 {
+    tell(&Frame { skb }, interface(skb), suspect, outcome, size(skb))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn tell_tc_l3(skb: *mut __sk_buff, hash: u64, suspect: u64, outcome: u64) -> u32 {
-    tell(&Datagram { skb }, hash, suspect, outcome)
+extern "C" fn tell_tc_l3(skb: *mut __sk_buff, suspect: u64, outcome: u64) -> u32 {
+    tell(&Datagram { skb }, interface(skb), suspect, outcome, size(skb))
 }
 
 #[inline(always)]
-fn enact<P: Packet>(
+fn enact<P: Packet, R: Policy>(
     skb: *mut __sk_buff,
     packet: &P,
-    bits: u64,
+    rules: &R,
     suspect: Suspect,
-    tell: extern "C" fn(*mut __sk_buff, u64, u64, u64) -> u32,
+    tell: extern "C" fn(*mut __sk_buff, u64, u64) -> u32,
 ) -> i32 {
-    let policy = policy(skb);
-    let decision = judge(&policy, packet, suspect);
+    let told = |outcome| tell(skb, suspect.to_bits(), outcome);
+    match conclude(packet, rules, suspect, interface(skb), size(skb), told) {
+        Verdict::Pass => TC_ACT_UNSPEC,
+        Verdict::Drop => TC_ACT_SHOT,
+    }
+}
+
+#[inline(always)]
+fn size(skb: *mut __sk_buff) -> Counter {
     // SAFETY: as above.
     let (merged, bytes) = unsafe { ((*skb).gso_segs, (*skb).len) };
     // An aggregate counts as the packets it was merged from; anything else says 0.
     let packets = u64::from(if merged == 0 { 1 } else { merged });
-    let size = Counter { packets, bytes: bytes.into() };
-    let told = |hash, outcome| tell(skb, hash, bits, outcome);
-    match conclude(decision, policy.route.interface, size, told) {
-        Verdict::Pass => TC_ACT_UNSPEC,
-        Verdict::Drop => TC_ACT_SHOT,
-    }
+    Counter { packets, bytes: bytes.into() }
 }
 
 #[inline(always)]
@@ -174,7 +181,11 @@ fn ethertype(skb: *mut __sk_buff) -> u16 {
 
 #[inline(always)]
 fn policy(skb: *mut __sk_buff) -> Constants {
+    Constants { route: Route { context: skb.cast(), interface: interface(skb) } }
+}
+
+#[inline(always)]
+fn interface(skb: *mut __sk_buff) -> u32 {
     // SAFETY: as above.
-    let interface = unsafe { (*skb).ifindex };
-    Constants { route: Route { context: skb.cast(), interface } }
+    unsafe { (*skb).ifindex }
 }

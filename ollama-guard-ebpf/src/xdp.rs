@@ -8,15 +8,15 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    GLANCED_V4, GLANCED_V6, Network, Packet as _, Suspect, Traffic, Transport, Verdict, classify_ethernet, ethertype,
-    glance, judge, suspect,
+    GLANCED_V4, GLANCED_V6, Network, Packet as _, Policy, Suspect, Traffic, Transport, Verdict, classify_ethernet,
+    ethertype, glance, suspect,
 };
 
 use crate::access::Linear;
 use crate::events::tell;
 use crate::record::conclude;
 use crate::route::Route;
-use crate::rules::Constants;
+use crate::rules::{Constants, Refusing, refuses_all};
 
 /// For kernels before 5.18, which know no multi-buffer XDP.
 #[xdp]
@@ -36,85 +36,87 @@ pub(crate) fn guard_xdp_frags(context: XdpContext) -> u32 {
 fn guard<const FRAGS: bool>(context: &XdpContext) -> u32 {
     let frame = frame(context);
     let Some((network, protocol, port)) = glance(&frame, ethertype(&frame)) else {
-        return if FRAGS { look_xdp_frags(context.ctx) } else { look_xdp(context.ctx) };
+        return match look_xdp(context.ctx) {
+            0 => XDP_PASS,
+            bits if FRAGS => act_xdp_frags(context.ctx, bits),
+            bits => act_xdp(context.ctx, bits),
+        };
     };
     match suspect(&policy(context), Traffic::Ip(network, Transport::Port(protocol, port))) {
         None => XDP_PASS,
+        // Here and not in functions: the call, and above all the return, would cost a third of what is done.
+        Some(suspect) if refuses_all() => match network {
+            Network::V4(_) => enact::<FRAGS, _>(context, &Refusing, suspect.glanced(GLANCED_V4)),
+            Network::V6(_) => enact::<FRAGS, _>(context, &Refusing, suspect.glanced(GLANCED_V6)),
+        },
         Some(suspect) => match (network, FRAGS) {
-            (Network::V4(_), false) => act_xdp_v4(context.ctx, suspect.to_bits()),
-            (Network::V4(_), true) => act_xdp_v4_frags(context.ctx, suspect.to_bits()),
-            (Network::V6(_), false) => act_xdp_v6(context.ctx, suspect.to_bits()),
-            (Network::V6(_), true) => act_xdp_v6_frags(context.ctx, suspect.to_bits()),
+            (Network::V4(_), false) => act_xdp_v4(context.ctx, suspect.anywhere().to_bits()),
+            (Network::V4(_), true) => act_xdp_v4_frags(context.ctx, suspect.anywhere().to_bits()),
+            (Network::V6(_), false) => act_xdp_v6(context.ctx, suspect.anywhere().to_bits()),
+            (Network::V6(_), true) => act_xdp_v6_frags(context.ctx, suspect.anywhere().to_bits()),
         },
     }
 }
 
 // Global functions: the verifier checks each of them once, by itself, and not again for every way that leads to it.
 
-/// For what a glance does not tell.
+/// For what a glance does not tell: [`Suspect::to_bits`], or 0 for a packet that is none of our business.
 #[unsafe(no_mangle)]
-extern "C" fn look_xdp(context: *mut xdp_md) -> u32 {
-    look::<false>(context)
-}
-
-/// For what a glance does not tell.
-#[unsafe(no_mangle)]
-extern "C" fn look_xdp_frags(context: *mut xdp_md) -> u32 {
-    look::<true>(context)
+extern "C" fn look_xdp(context: *mut xdp_md) -> u64 {
+    let context = XdpContext::new(context);
+    match suspect(&policy(&context), classify_ethernet(&frame(&context))) {
+        Some(suspect) => suspect.to_bits(),
+        None => 0,
+    }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn act_xdp(context: *mut xdp_md, bits: u64) -> u32 {
-    act::<false>(context, bits, Suspect::from_bits(bits))
+    act::<false>(context, Suspect::from_bits(bits))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn act_xdp_frags(context: *mut xdp_md, bits: u64) -> u32 {
-    act::<true>(context, bits, Suspect::from_bits(bits))
+    act::<true>(context, Suspect::from_bits(bits))
 }
 
-// For what a glance has told: nearly all packets to a guarded port.
+// For what a glance has told: nearly all packets to a guarded port, where some may pass.
 
 #[unsafe(no_mangle)]
 extern "C" fn act_xdp_v4(context: *mut xdp_md, bits: u64) -> u32 {
-    act::<false>(context, bits, Suspect::glanced(bits, GLANCED_V4))
+    act::<false>(context, Suspect::from_bits(bits).glanced(GLANCED_V4))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn act_xdp_v4_frags(context: *mut xdp_md, bits: u64) -> u32 {
-    act::<true>(context, bits, Suspect::glanced(bits, GLANCED_V4))
+    act::<true>(context, Suspect::from_bits(bits).glanced(GLANCED_V4))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn act_xdp_v6(context: *mut xdp_md, bits: u64) -> u32 {
-    act::<false>(context, bits, Suspect::glanced(bits, GLANCED_V6))
+    act::<false>(context, Suspect::from_bits(bits).glanced(GLANCED_V6))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn act_xdp_v6_frags(context: *mut xdp_md, bits: u64) -> u32 {
-    act::<true>(context, bits, Suspect::glanced(bits, GLANCED_V6))
+    act::<true>(context, Suspect::from_bits(bits).glanced(GLANCED_V6))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn tell_xdp(context: *mut xdp_md, hash: u64, suspect: u64, outcome: u64) -> u32 {
-    tell(&frame(&XdpContext::new(context)), hash, suspect, outcome)
+extern "C" fn tell_xdp(context: *mut xdp_md, suspect: u64, outcome: u64, bytes: u64) -> u32 {
+    let context = XdpContext::new(context);
+    tell(&frame(&context), interface(&context), suspect, outcome, Counter { packets: 1, bytes })
 }
 
 #[inline(always)]
-fn look<const FRAGS: bool>(context: *mut xdp_md) -> u32 {
+fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: Suspect) -> u32 {
     let context = XdpContext::new(context);
-    match suspect(&policy(&context), classify_ethernet(&frame(&context))) {
-        None => XDP_PASS,
-        Some(suspect) if FRAGS => act_xdp_frags(context.ctx, suspect.to_bits()),
-        Some(suspect) => act_xdp(context.ctx, suspect.to_bits()),
-    }
+    enact::<FRAGS, _>(&context, &policy(&context), suspect)
 }
 
 #[inline(always)]
-fn act<const FRAGS: bool>(context: *mut xdp_md, bits: u64, suspect: Suspect) -> u32 {
-    let context = XdpContext::new(context);
-    let (policy, frame) = (policy(&context), frame(&context));
-    let decision = judge(&policy, &frame, suspect);
+fn enact<const FRAGS: bool, R: Policy>(context: &XdpContext, rules: &R, suspect: Suspect) -> u32 {
+    let frame = frame(context);
     let bytes = if FRAGS && !is_whole(&frame, suspect.network) {
         // SAFETY: the helper only reads the context.
         unsafe { bpf_xdp_get_buff_len(context.ctx) }
@@ -122,8 +124,8 @@ fn act<const FRAGS: bool>(context: *mut xdp_md, bits: u64, suspect: Suspect) -> 
         (frame.end - frame.start) as u64
     };
     let size = Counter { packets: 1, bytes };
-    let told = |hash, outcome| tell_xdp(context.ctx, hash, bits, outcome);
-    match conclude(decision, policy.route.interface, size, told) {
+    let told = |outcome| tell_xdp(context.ctx, suspect.to_bits(), outcome, size.bytes);
+    match conclude(&frame, rules, suspect, interface(context), size, told) {
         Verdict::Pass => XDP_PASS,
         Verdict::Drop => XDP_DROP,
     }
@@ -150,7 +152,11 @@ fn frame(context: &XdpContext) -> Linear {
 
 #[inline(always)]
 fn policy(context: &XdpContext) -> Constants {
+    Constants { route: Route { context: context.as_ptr(), interface: interface(context) } }
+}
+
+#[inline(always)]
+fn interface(context: &XdpContext) -> u32 {
     // SAFETY: the verifier has checked the context's type.
-    let interface = unsafe { (*context.ctx).ingress_ifindex };
-    Constants { route: Route { context: context.as_ptr(), interface } }
+    unsafe { (*context.ctx).ingress_ifindex }
 }

@@ -118,7 +118,12 @@ impl Reading {
         sources.sort_by_key(SourceReading::place); // Each part is sorted: this merges them.
         let mut interfaces = BTreeMap::new();
         for (index, per_cpu) in maps.interfaces.all().map_err(DatapathError::map("read", "interfaces"))? {
-            interfaces.insert(index, InterfaceReading::sum(&per_cpu, monotonic()));
+            interfaces.insert(index, InterfaceReading::sum(&per_cpu, now));
+        }
+        for source in sources.iter().filter(|source| source.fate != Fate::Passed) {
+            if let Some(interface) = interfaces.get_mut(&source.interface) {
+                interface.refused(source);
+            }
         }
         Ok(Self {
             interfaces,
@@ -152,6 +157,13 @@ impl InterfaceReading {
             ago: now.saturating_sub(Duration::from_nanos(last.at)),
         });
         Self { counters, last_drop }
+    }
+
+    /// The newest refused packet may be one of this source. The programs write it down only of sources that they do not know.
+    fn refused(&mut self, source: &SourceReading) {
+        if self.last_drop.is_none_or(|last| source.last_seen < last.ago) {
+            self.last_drop = Some(LastDropReading { source: Some(source.source), ago: source.last_seen });
+        }
     }
 
     /// The sum over every service and the outcomes of one fate.

@@ -108,15 +108,16 @@ impl Instance {
         family: Family,
         tracked: u32,
     ) -> Result<Self, DatapathError> {
-        let mut first = None;
+        // Of several refusals the last tells most: it is of the program that asks least of the kernel.
+        let mut refusal = DatapathError::NotPermitted;
         for program in family.programs() {
             match load(pins, rules, program, tracked) {
                 Ok(mut ebpf) => return pin(pins, key, &mut ebpf, program),
                 Err(DatapathError::NotPermitted) => return Err(DatapathError::NotPermitted),
-                Err(error) => first = first.or(Some(error)),
+                Err(error) => refusal = error,
             }
         }
-        Err(first.unwrap_or(DatapathError::NotPermitted))
+        Err(refusal)
     }
 }
 

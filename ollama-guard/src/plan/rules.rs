@@ -82,6 +82,7 @@ impl KernelRules {
         rules.forward = self.forward.into();
         rules.allows_v4 = self.allow.keys().any(|net| matches!(net, IpNet::V4(_))).into();
         rules.allows_v6 = self.allow.keys().any(|net| matches!(net, IpNet::V6(_))).into();
+        rules.refuses_all = (self.class == Class::Guarded && !self.forward && self.allow.is_empty()).into();
         rules.seed = seed;
         for guarded in &self.ports {
             let (word, bit) = (usize::from(guarded.port >> 6), guarded.port & 63);

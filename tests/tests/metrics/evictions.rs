@@ -14,10 +14,10 @@ use tests::{require, requires, wait};
 
 use super::METRICS;
 
-const SENDERS: u64 = 5_000;
-/// Senders that a processor looks up at first sight before it takes them for a flood, and for how long: see the gate in
+const SENDERS: u64 = 3_000;
+/// Senders that a processor looks up at first sight, again and again, without taking them for a flood: see the gate in
 /// `ollama_guard_common::abi`.
-const CALM: (u64, Duration) = (25, Duration::from_millis(9));
+const CALM: (u64, Duration) = (8, Duration::from_millis(9));
 
 #[test]
 fn who_made_room_is_counted() -> Result<()> {

@@ -50,12 +50,14 @@ proptest! {
             let ports = ports.clone().collect();
             let rules = KernelRules { class, observe, containers_may_enter, forward, ports, allow };
             let constants = rules.constants(seed);
-            prop_assert_eq!((constants.class, constants.seed, constants.reserved), (number, seed, [0; 4]));
+            prop_assert_eq!((constants.class, constants.seed, constants.reserved), (number, seed, [0; 3]));
             prop_assert_eq!(constants.observe == 1, observe);
             prop_assert_eq!(constants.containers_may_enter == 1, containers_may_enter);
             prop_assert_eq!(constants.forward == 1, forward);
             prop_assert_eq!(constants.allows_v4 == 1, rules.allow.contains_key(&"10.0.0.0/8".parse().unwrap()));
             prop_assert_eq!(constants.allows_v6 == 1, rules.allow.contains_key(&"fd00::/8".parse().unwrap()));
+            let may_pass = class != Class::Guarded || forward || !rules.allow.is_empty();
+            prop_assert_eq!(constants.refuses_all == 1, !may_pass);
             for (protocol, guards) in [(Protocol::Tcp, constants.guards_tcp), (Protocol::Udp, constants.guards_udp)] {
                 prop_assert_eq!(guards == 1, rules.ports.iter().any(|guarded| guarded.protocol == protocol));
                 for port in 0..=u16::MAX {
