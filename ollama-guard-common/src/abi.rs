@@ -240,8 +240,9 @@ pub struct Gate {
     pub stays: u64,
     /// Sources entered into `strangers` and `clients`, since the maps were made.
     pub entered: u64,
-    /// Zero.
-    pub reserved: u64,
+    /// The tick in which this CPU last woke the daemon, which then looks again until there is nothing new for longer than
+    /// a tick.
+    pub woken: u64,
     /// Sources that were admitted and not yet displaced.
     pub pending: [Pending; PENDING_SLOTS],
     /// The newest source of each slot, as a hash.

@@ -16,6 +16,9 @@ use crate::maps::GATE;
 use crate::record::key;
 use crate::rules::rule;
 
+/// `BPF_RB_NO_WAKEUP`, `include/uapi/linux/bpf.h`.
+const NO_WAKE_UP: u64 = 1;
+
 /// To the daemon. Full while there is none: then events are lost, and counted.
 #[map(name = "events")]
 static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_RING, 0);
@@ -92,6 +95,8 @@ fn send(gate: &mut Gate, slot: usize, now: u64, budget: u64, matter: &Matter) {
         outcome: matter.outcome,
         reserved: [0; 5],
     });
-    entry.submit(0);
     pending.told = seen;
+    // Waking somebody costs more than dropping a hundred packets: once a tick is enough.
+    entry.submit(if gate.woken == gate.tick { NO_WAKE_UP } else { 0 });
+    gate.woken = gate.tick;
 }

@@ -36,8 +36,56 @@ impl Books<'_> {
     }
 }
 
-/// Judges a packet, which counts for `size`, counts it, and gives the verdict. `tell` gets the outcome if the source is
-/// new, or an event of it is due.
+/// What became of a packet, as a number that a function can return. What is left to do is done where it returns to: a
+/// chain of calls has 512 bytes of stack.
+#[derive(Clone, Copy)]
+pub(crate) struct Conclusion(u64);
+
+impl Conclusion {
+    const DROP: u64 = 1 << 0;
+    const TELL: u64 = 1 << 1;
+    const OUTCOME: u32 = 8;
+    const BYTES: u32 = 32;
+
+    #[inline(always)]
+    fn new(decision: &Decision, tell: bool, size: Counter) -> Self {
+        let drop = if decision.verdict() == Verdict::Drop { Self::DROP } else { 0 };
+        let tell = if tell { Self::TELL } else { 0 };
+        Self(drop | tell | (decision.outcome as u64) << Self::OUTCOME | size.bytes << Self::BYTES)
+    }
+
+    /// The number of [`Self::to_bits`].
+    #[inline(always)]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// What a function returns.
+    #[inline(always)]
+    pub(crate) const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// Does the packet end here?
+    #[inline(always)]
+    pub(crate) const fn drops(self) -> bool {
+        self.0 & Self::DROP != 0
+    }
+
+    /// The outcome, if the source is new or an event of it is due: see [`crate::events::tell`].
+    #[inline(always)]
+    pub(crate) const fn to_tell(self) -> Option<u64> {
+        if self.0 & Self::TELL == 0 { None } else { Some(self.0 >> Self::OUTCOME & 0xff) }
+    }
+
+    /// The packet's length.
+    #[inline(always)]
+    pub(crate) const fn bytes(self) -> u64 {
+        self.0 >> Self::BYTES
+    }
+}
+
+/// Judges a packet, which counts for `size`, and counts it.
 #[inline(always)]
 pub(crate) fn conclude<P: Packet, R: Policy>(
     packet: &P,
@@ -45,24 +93,23 @@ pub(crate) fn conclude<P: Packet, R: Policy>(
     suspect: Suspect,
     interface: u32,
     size: Counter,
-    tell: impl FnOnce(u64) -> u32,
-) -> Verdict {
+) -> Conclusion {
     let books = Books::open(interface);
     let decision = judge(rules, packet, suspect);
     #[cfg(feature = "debug-log")]
     crate::debug::tell(&decision, interface);
-    record(books, &decision, interface, size, tell);
-    decision.verdict()
+    Conclusion::new(&decision, record(books, &decision, interface, size), size)
 }
 
+/// True if there is something to tell of its source.
 #[inline(always)]
-fn record(books: Books<'_>, decision: &Decision, interface: u32, size: Counter, tell: impl FnOnce(u64) -> u32) {
+fn record(books: Books<'_>, decision: &Decision, interface: u32, size: Counter) -> bool {
     // The gate is always there, and the loader has made room for the interface; the verifier wants to see the questions.
-    let Books { gate: Some(gate), interface: Some(counters), now } = books else { return };
+    let Books { gate: Some(gate), interface: Some(counters), now } = books else { return false };
     let Decision { outcome, service, source } = *decision;
     // Totals before sources, so that a reader who takes them in the other order never finds a negative rest.
     let outcomes = &mut counters.counters[usize::from(service.get())];
-    let Some(slot) = outcomes.get_mut(opaque(outcome as usize)) else { return };
+    let Some(slot) = outcomes.get_mut(opaque(outcome as usize)) else { return false };
     slot.packets += size.packets;
     slot.bytes += size.bytes;
     let key = key(source, interface, service, outcome.fate());
@@ -71,7 +118,7 @@ fn record(books: Books<'_>, decision: &Decision, interface: u32, size: Counter, 
         if source.family != 0 && attribute(&CLIENTS, &key, &more) {
             gate.entered += 1;
         }
-        return;
+        return false;
     }
     let met = if source.family == 0 { Met::Nobody } else { gate::meet(gate, &key, &more) };
     // When a known source was last seen tells when its last was refused. Of a flood, one a tick is enough.
@@ -79,9 +126,7 @@ fn record(books: Books<'_>, decision: &Decision, interface: u32, size: Counter, 
     if !is_told {
         counters.last_drop = LastDrop { at: now, source: source.words, family: source.family, reserved: 0 };
     }
-    if met == Met::Tell {
-        tell(outcome as u64);
-    }
+    met == Met::Tell
 }
 
 /// This CPU's counters of an interface: in its seat, else in the table for those whose seat is taken.

@@ -5,13 +5,13 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    GLANCED_V4, GLANCED_V6, Network, Packet, Payload, Policy, Suspect, Traffic, Transport, Verdict, classify_network,
-    glance, suspect, untag,
+    GLANCED_V4, GLANCED_V6, Network, Packet, Payload, Policy, Suspect, Traffic, Transport, classify_network, glance,
+    suspect, untag,
 };
 
 use crate::access::{Datagram, Frame, Linear};
 use crate::events::tell;
-use crate::record::conclude;
+use crate::record::{Conclusion, conclude};
 use crate::route::Route;
 use crate::rules::{Constants, Refusing, refuses_all};
 
@@ -27,20 +27,24 @@ pub(crate) fn guard_tc(context: TcContext) -> i32 {
     let frame = Linear { start: context.data(), end: context.data_end() };
     let Some((network, protocol, port)) = glance(&frame, ethertype(skb)) else {
         let bits = look_tc(skb);
-        return if bits == 0 { TC_ACT_UNSPEC } else { act_tc(skb, bits) };
+        return if bits == 0 { TC_ACT_UNSPEC } else { finish(skb, bits, act_tc(skb, bits), tell_tc) };
     };
     match suspect(&policy(skb), Traffic::Ip(network, Transport::Port(protocol, port))) {
         None => TC_ACT_UNSPEC,
         Some(_) if is_for_another_interface(skb) => TC_ACT_UNSPEC,
         // As in XDP: not in functions, because their return would be dear.
         Some(suspect) if refuses_all() => match network {
-            Network::V4(_) => enact(skb, &frame, &Refusing, suspect.glanced(GLANCED_V4), tell_tc),
-            Network::V6(_) => enact(skb, &frame, &Refusing, suspect.glanced(GLANCED_V6), tell_tc),
+            Network::V4(_) => refuse(skb, &frame, suspect.glanced(GLANCED_V4)),
+            Network::V6(_) => refuse(skb, &frame, suspect.glanced(GLANCED_V6)),
         },
-        Some(suspect) => match network {
-            Network::V4(_) => act_tc_v4(skb, suspect.anywhere().to_bits()),
-            Network::V6(_) => act_tc_v6(skb, suspect.anywhere().to_bits()),
-        },
+        Some(suspect) => {
+            let bits = suspect.anywhere().to_bits();
+            let (network, act) = match network {
+                Network::V4(_) => (GLANCED_V4, act_tc_v4(skb, bits)),
+                Network::V6(_) => (GLANCED_V6, act_tc_v6(skb, bits)),
+            };
+            finish(skb, suspect.glanced(network).to_bits(), act, tell_tc)
+        }
     }
 }
 
@@ -71,7 +75,7 @@ pub(crate) fn guard_tc_l3(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     let traffic = classify_network(&Datagram { skb }, ethertype(skb), 0);
     let bits = if is_ambiguous(traffic) { look_again_tc_l3(skb) } else { bits(skb, traffic) };
-    if bits == 0 { TC_ACT_UNSPEC } else { act_tc_l3(skb, bits) }
+    if bits == 0 { TC_ACT_UNSPEC } else { finish(skb, bits, act_tc_l3(skb, bits), tell_tc_l3) }
 }
 
 #[inline(always)]
@@ -111,25 +115,25 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u64 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn act_tc(skb: *mut __sk_buff, bits: u64) -> i32 {
-    enact(skb, &Frame { skb }, &policy(skb), Suspect::from_bits(bits), tell_tc)
+extern "C" fn act_tc(skb: *mut __sk_buff, bits: u64) -> u64 {
+    enact(skb, &Frame { skb }, &policy(skb), Suspect::from_bits(bits))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn act_tc_l3(skb: *mut __sk_buff, bits: u64) -> i32 {
-    enact(skb, &Datagram { skb }, &policy(skb), Suspect::from_bits(bits), tell_tc_l3)
+extern "C" fn act_tc_l3(skb: *mut __sk_buff, bits: u64) -> u64 {
+    enact(skb, &Datagram { skb }, &policy(skb), Suspect::from_bits(bits))
 }
 
 // For what a glance has told: nearly all packets to a guarded port. It has seen that their headers are in the linear part.
 
 #[unsafe(no_mangle)]
-extern "C" fn act_tc_v4(skb: *mut __sk_buff, bits: u64) -> i32 {
-    enact(skb, &linear(skb), &policy(skb), Suspect::from_bits(bits).glanced(GLANCED_V4), tell_tc)
+extern "C" fn act_tc_v4(skb: *mut __sk_buff, bits: u64) -> u64 {
+    enact(skb, &linear(skb), &policy(skb), Suspect::from_bits(bits).glanced(GLANCED_V4))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn act_tc_v6(skb: *mut __sk_buff, bits: u64) -> i32 {
-    enact(skb, &linear(skb), &policy(skb), Suspect::from_bits(bits).glanced(GLANCED_V6), tell_tc)
+extern "C" fn act_tc_v6(skb: *mut __sk_buff, bits: u64) -> u64 {
+    enact(skb, &linear(skb), &policy(skb), Suspect::from_bits(bits).glanced(GLANCED_V6))
 }
 
 #[unsafe(no_mangle)]
@@ -143,18 +147,23 @@ extern "C" fn tell_tc_l3(skb: *mut __sk_buff, suspect: u64, outcome: u64) -> u32
 }
 
 #[inline(always)]
-fn enact<P: Packet, R: Policy>(
-    skb: *mut __sk_buff,
-    packet: &P,
-    rules: &R,
-    suspect: Suspect,
-    tell: extern "C" fn(*mut __sk_buff, u64, u64) -> u32,
-) -> i32 {
-    let told = |outcome| tell(skb, suspect.to_bits(), outcome);
-    match conclude(packet, rules, suspect, interface(skb), size(skb), told) {
-        Verdict::Pass => TC_ACT_UNSPEC,
-        Verdict::Drop => TC_ACT_SHOT,
+fn enact<P: Packet, R: Policy>(skb: *mut __sk_buff, packet: &P, rules: &R, suspect: Suspect) -> u64 {
+    conclude(packet, rules, suspect, interface(skb), size(skb)).to_bits()
+}
+
+#[inline(always)]
+fn refuse(skb: *mut __sk_buff, frame: &Linear, suspect: Suspect) -> i32 {
+    finish(skb, suspect.to_bits(), enact(skb, frame, &Refusing, suspect), tell_tc)
+}
+
+/// `act`: a [`Conclusion`].
+#[inline(always)]
+fn finish(skb: *mut __sk_buff, suspect: u64, act: u64, tell: extern "C" fn(*mut __sk_buff, u64, u64) -> u32) -> i32 {
+    let conclusion = Conclusion::from_bits(act);
+    if let Some(outcome) = conclusion.to_tell() {
+        tell(skb, suspect, outcome);
     }
+    if conclusion.drops() { TC_ACT_SHOT } else { TC_ACT_UNSPEC }
 }
 
 #[inline(always)]

@@ -8,13 +8,13 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    GLANCED_V4, GLANCED_V6, Network, Packet as _, Policy, Suspect, Traffic, Transport, Verdict, classify_ethernet,
-    ethertype, glance, suspect,
+    GLANCED_V4, GLANCED_V6, Network, Packet as _, Policy, Suspect, Traffic, Transport, classify_ethernet, ethertype,
+    glance, suspect,
 };
 
 use crate::access::Linear;
 use crate::events::tell;
-use crate::record::conclude;
+use crate::record::{Conclusion, conclude};
 use crate::route::Route;
 use crate::rules::{Constants, Refusing, refuses_all};
 
@@ -30,32 +30,51 @@ pub(crate) fn guard_xdp_frags(context: XdpContext) -> u32 {
     guard::<true>(&context)
 }
 
-/// The way of unrelated packets: one look and out. Everything else is in functions of its own, so that this one needs
-/// neither a stack nor registers that must be saved.
+/// The way of unrelated packets: one look and out. What is rare is in functions of its own, so that this way needs
+/// little stack and few registers that must be saved.
 #[inline(always)]
 fn guard<const FRAGS: bool>(context: &XdpContext) -> u32 {
     let frame = frame(context);
     let Some((network, protocol, port)) = glance(&frame, ethertype(&frame)) else {
         return match look_xdp(context.ctx) {
             0 => XDP_PASS,
-            bits if FRAGS => act_xdp_frags(context.ctx, bits),
-            bits => act_xdp(context.ctx, bits),
+            bits if FRAGS => finish(context, bits, act_xdp_frags(context.ctx, bits)),
+            bits => finish(context, bits, act_xdp(context.ctx, bits)),
         };
     };
     match suspect(&policy(context), Traffic::Ip(network, Transport::Port(protocol, port))) {
         None => XDP_PASS,
         // Here and not in functions: the call, and above all the return, would cost a third of what is done.
         Some(suspect) if refuses_all() => match network {
-            Network::V4(_) => enact::<FRAGS, _>(context, &Refusing, suspect.glanced(GLANCED_V4)),
-            Network::V6(_) => enact::<FRAGS, _>(context, &Refusing, suspect.glanced(GLANCED_V6)),
+            Network::V4(_) => refuse::<FRAGS>(context, suspect.glanced(GLANCED_V4)),
+            Network::V6(_) => refuse::<FRAGS>(context, suspect.glanced(GLANCED_V6)),
         },
-        Some(suspect) => match (network, FRAGS) {
-            (Network::V4(_), false) => act_xdp_v4(context.ctx, suspect.anywhere().to_bits()),
-            (Network::V4(_), true) => act_xdp_v4_frags(context.ctx, suspect.anywhere().to_bits()),
-            (Network::V6(_), false) => act_xdp_v6(context.ctx, suspect.anywhere().to_bits()),
-            (Network::V6(_), true) => act_xdp_v6_frags(context.ctx, suspect.anywhere().to_bits()),
-        },
+        Some(suspect) => {
+            let bits = suspect.anywhere().to_bits();
+            let (network, act) = match (network, FRAGS) {
+                (Network::V4(_), false) => (GLANCED_V4, act_xdp_v4(context.ctx, bits)),
+                (Network::V4(_), true) => (GLANCED_V4, act_xdp_v4_frags(context.ctx, bits)),
+                (Network::V6(_), false) => (GLANCED_V6, act_xdp_v6(context.ctx, bits)),
+                (Network::V6(_), true) => (GLANCED_V6, act_xdp_v6_frags(context.ctx, bits)),
+            };
+            finish(context, suspect.glanced(network).to_bits(), act)
+        }
     }
+}
+
+#[inline(always)]
+fn refuse<const FRAGS: bool>(context: &XdpContext, suspect: Suspect) -> u32 {
+    finish(context, suspect.to_bits(), enact::<FRAGS, _>(context, &Refusing, suspect).to_bits())
+}
+
+/// `act`: a [`Conclusion`].
+#[inline(always)]
+fn finish(context: &XdpContext, suspect: u64, act: u64) -> u32 {
+    let conclusion = Conclusion::from_bits(act);
+    if let Some(outcome) = conclusion.to_tell() {
+        tell_xdp(context.ctx, suspect, outcome, conclusion.bytes());
+    }
+    if conclusion.drops() { XDP_DROP } else { XDP_PASS }
 }
 
 // Global functions: the verifier checks each of them once, by itself, and not again for every way that leads to it.
@@ -71,34 +90,34 @@ extern "C" fn look_xdp(context: *mut xdp_md) -> u64 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn act_xdp(context: *mut xdp_md, bits: u64) -> u32 {
+extern "C" fn act_xdp(context: *mut xdp_md, bits: u64) -> u64 {
     act::<false>(context, Suspect::from_bits(bits))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn act_xdp_frags(context: *mut xdp_md, bits: u64) -> u32 {
+extern "C" fn act_xdp_frags(context: *mut xdp_md, bits: u64) -> u64 {
     act::<true>(context, Suspect::from_bits(bits))
 }
 
 // For what a glance has told: nearly all packets to a guarded port, where some may pass.
 
 #[unsafe(no_mangle)]
-extern "C" fn act_xdp_v4(context: *mut xdp_md, bits: u64) -> u32 {
+extern "C" fn act_xdp_v4(context: *mut xdp_md, bits: u64) -> u64 {
     act::<false>(context, Suspect::from_bits(bits).glanced(GLANCED_V4))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn act_xdp_v4_frags(context: *mut xdp_md, bits: u64) -> u32 {
+extern "C" fn act_xdp_v4_frags(context: *mut xdp_md, bits: u64) -> u64 {
     act::<true>(context, Suspect::from_bits(bits).glanced(GLANCED_V4))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn act_xdp_v6(context: *mut xdp_md, bits: u64) -> u32 {
+extern "C" fn act_xdp_v6(context: *mut xdp_md, bits: u64) -> u64 {
     act::<false>(context, Suspect::from_bits(bits).glanced(GLANCED_V6))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn act_xdp_v6_frags(context: *mut xdp_md, bits: u64) -> u32 {
+extern "C" fn act_xdp_v6_frags(context: *mut xdp_md, bits: u64) -> u64 {
     act::<true>(context, Suspect::from_bits(bits).glanced(GLANCED_V6))
 }
 
@@ -109,13 +128,13 @@ extern "C" fn tell_xdp(context: *mut xdp_md, suspect: u64, outcome: u64, bytes: 
 }
 
 #[inline(always)]
-fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: Suspect) -> u32 {
+fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: Suspect) -> u64 {
     let context = XdpContext::new(context);
-    enact::<FRAGS, _>(&context, &policy(&context), suspect)
+    enact::<FRAGS, _>(&context, &policy(&context), suspect).to_bits()
 }
 
 #[inline(always)]
-fn enact<const FRAGS: bool, R: Policy>(context: &XdpContext, rules: &R, suspect: Suspect) -> u32 {
+fn enact<const FRAGS: bool, R: Policy>(context: &XdpContext, rules: &R, suspect: Suspect) -> Conclusion {
     let frame = frame(context);
     let bytes = if FRAGS && !is_whole(&frame, suspect.network) {
         // SAFETY: the helper only reads the context.
@@ -123,12 +142,7 @@ fn enact<const FRAGS: bool, R: Policy>(context: &XdpContext, rules: &R, suspect:
     } else {
         (frame.end - frame.start) as u64
     };
-    let size = Counter { packets: 1, bytes };
-    let told = |outcome| tell_xdp(context.ctx, suspect.to_bits(), outcome, size.bytes);
-    match conclude(&frame, rules, suspect, interface(context), size, told) {
-        Verdict::Pass => XDP_PASS,
-        Verdict::Drop => XDP_DROP,
-    }
+    conclude(&frame, rules, suspect, interface(context), Counter { packets: 1, bytes })
 }
 
 /// Does the first buffer hold all that the IP header speaks of? Most do, and then there is no need to call the kernel for

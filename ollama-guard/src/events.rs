@@ -35,6 +35,9 @@ use teller::Teller;
 const RETRY: Duration = Duration::from_secs(5);
 /// How long an end of the daemon waits for this thread.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// After entries, how long until it looks for more without being woken: longer than any kernel's tick (10 ms), in which a
+/// processor wakes only once.
+const SETTLING: Duration = Duration::from_millis(20);
 /// Entries read before others have their turn.
 const BATCH: usize = 4096;
 
@@ -94,11 +97,11 @@ async fn tell(mut services: watch::Receiver<ServiceTable>, paths: &Paths) {
     let server = server.inspect_err(|error| warn!("`ollama-guard events` does not work: {error}")).ok();
     let pins = PinDirectory::at(&paths.bpf);
     let mut teller = Teller::new(services.borrow_and_update().clone(), server.as_ref().map(Server::sender));
-    let (mut ring, mut told) = (None, false);
+    let (mut source, mut told) = (None, false);
     loop {
-        if ring.is_none() {
-            ring = match open(&pins) {
-                Ok(ring) => ring.inspect(|ring| teller.begin(ring.get_ref())),
+        if source.is_none() {
+            source = match open(&pins) {
+                Ok(source) => source.inspect(|source| teller.begin(source.ring.get_ref())),
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {
                         warn!("drops are not logged yet, the guard enforces all the same: {error}");
@@ -114,22 +117,28 @@ async fn tell(mut services: watch::Receiver<ServiceTable>, paths: &Paths) {
                 Err(_) => return,
             },
             () = accept(server.as_ref()) => {}
-            () = read(ring.as_mut(), &mut teller) => {}
+            () = read(source.as_mut(), &mut teller) => {}
             () = sleep_until(next.unwrap_or_else(Instant::now).into()), if next.is_some() => {
-                if let Some(ring) = &ring {
-                    teller.look(ring.get_ref());
+                if let Some(source) = &source {
+                    teller.look(source.ring.get_ref());
                 }
             }
-            () = sleep(RETRY), if ring.is_none() => {}
+            () = sleep(RETRY), if source.is_none() => {}
         }
     }
 }
 
-fn open(pins: &PinDirectory) -> anyhow::Result<Option<AsyncFd<EventRing>>> {
+/// The ring and when to read on in any case.
+struct Source {
+    ring: AsyncFd<EventRing>,
+    again: Option<Instant>,
+}
+
+fn open(pins: &PinDirectory) -> anyhow::Result<Option<Source>> {
     let Some(ring) = EventRing::open(pins)? else { return Ok(None) };
     // SAFETY: the ring keeps its descriptor open, and the same, until it is dropped with the `AsyncFd`.
     let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
-    Ok(Some(ring.map_err(io::Error::from)?))
+    Ok(Some(Source { ring: ring.map_err(io::Error::from)?, again: None }))
 }
 
 async fn accept(server: Option<&Server>) {
@@ -140,14 +149,25 @@ async fn accept(server: Option<&Server>) {
 }
 
 /// Waits for entries and tells of them. Cancel safe: nothing is read before all is there.
-async fn read(ring: Option<&mut AsyncFd<EventRing>>, teller: &mut Teller) {
-    let Some(ring) = ring else { return std::future::pending().await };
-    let Ok(mut ready) = ring.readable_mut().await else { return };
-    for _ in 0..BATCH {
-        let Some(event) = ready.get_inner_mut().read() else {
-            ready.clear_ready();
-            return;
-        };
-        teller.tell(event);
+async fn read(source: Option<&mut Source>, teller: &mut Teller) {
+    let Some(Source { ring, again }) = source else { return std::future::pending().await };
+    match *again {
+        Some(again) => sleep_until(again.into()).await,
+        None => match ring.readable_mut().await {
+            Ok(mut ready) => ready.clear_ready(), // What comes from now on makes it ready again.
+            Err(_) => return,
+        },
     }
+    let mut count = 0;
+    while count < BATCH
+        && let Some(event) = ring.get_mut().read()
+    {
+        teller.tell(event);
+        count += 1;
+    }
+    *again = match count {
+        0 => None,
+        BATCH => Some(Instant::now()),
+        _ => Some(Instant::now() + SETTLING),
+    };
 }
