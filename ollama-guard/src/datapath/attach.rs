@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::clsact;
-use super::pins::{pin_error, unpin};
+use super::pins::{pin, unpin};
 use super::sys::{self, LinkHook};
 use super::{Attachment, DatapathError, Family, Point, ProgramKey, Wall};
 use crate::links::features::Snapshot;
@@ -179,7 +179,7 @@ impl Wall {
     fn install(&mut self, target: &Target<'_>, link: OwnedFd) -> Result<(), DatapathError> {
         let next = self.pins.next_link(target.interface);
         unpin(&next)?;
-        sys::pin(link.as_fd(), &next).map_err(|error| pin_error("pin", &next, error))?;
+        pin(link.as_fd(), &next)?;
         self.pins.install_link(target.interface)?;
         self.links.hold(target.interface, link);
         Ok(())

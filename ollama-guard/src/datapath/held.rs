@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::pins::pin_error;
+use super::pins::{pin, pin_error};
 use super::{DatapathError, PinDirectory, sys};
 
 /// Descriptors for everything else that this process does.
@@ -44,8 +44,7 @@ impl HeldLinks {
     pub(super) fn pin_again(&mut self, pins: &PinDirectory) -> Result<(), DatapathError> {
         let pinned = pins.linked_interfaces()?;
         for (interface, link) in self.links.iter().filter(|(interface, _)| !pinned.contains(interface)) {
-            let path = pins.link(*interface);
-            sys::pin(link.as_fd(), &path).map_err(|error| pin_error("pin", &path, error))?;
+            pin(link.as_fd(), &pins.link(*interface))?;
         }
         for interface in pinned {
             if !self.links.contains_key(&interface) && self.links.len() < self.room {

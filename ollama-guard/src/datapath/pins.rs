@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use nix::unistd::geteuid;
 use ollama_guard_common::abi::ABI_VERSION;
 
-use super::{DatapathError, clsact};
+use super::{DatapathError, clsact, sys};
 use crate::account;
 
 /// The pin directory of this ABI version.
@@ -211,6 +212,11 @@ pub(super) fn entries(directory: &Path) -> Result<Vec<std::ffi::OsString>, Datap
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         result => result.map_err(|error| pin_error("read", directory, error)),
     }
+}
+
+/// Pins a map, program or link.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> Result<(), DatapathError> {
+    sys::pin(object, path).map_err(|error| pin_error("pin", path, error))
 }
 
 /// Removes one pin, if it is there.

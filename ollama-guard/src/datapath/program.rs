@@ -135,6 +135,6 @@ fn pin(
         _ => Err(ProgramError::UnexpectedProgramType),
     }
     .map_err(|error| load_error(program, &error))?;
-    sys::pin(fd.as_fd(), &path).map_err(|error| super::pins::pin_error("pin", &path, error))?;
+    super::pins::pin(fd.as_fd(), &path)?;
     Instance::open(pins, key.as_str()).ok_or_else(|| load_error(program, &ProgramError::NotLoaded))
 }

@@ -8,9 +8,9 @@ use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
 use rustix::io::{Errno, read};
 use tokio::io::unix::AsyncFd;
 
-use super::pins::pin_error;
+use super::pins::pin;
 use super::shared::SharedMaps;
-use super::{DatapathError, PinDirectory, Wall, sys};
+use super::{DatapathError, PinDirectory, Wall};
 
 /// Wakes up when a pin goes, whoever removed it. It says *that*, not *what*.
 #[derive(Debug)]
@@ -78,5 +78,5 @@ impl Wall {
 }
 
 fn pin_missing(object: BorrowedFd<'_>, path: &Path) -> Result<(), DatapathError> {
-    if path.exists() { Ok(()) } else { sys::pin(object, path).map_err(|error| pin_error("pin", path, error)) }
+    if path.exists() { Ok(()) } else { pin(object, path) }
 }
