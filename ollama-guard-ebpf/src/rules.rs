@@ -24,66 +24,39 @@ macro_rules! rule {
 
 pub(crate) use rule;
 
-/// Is every packet to a guarded port refused, so that there is nothing to ask? Then [`Refusing`] decides as [`Constants`] does.
+/// Is every packet to a guarded port refused, so that there is nothing to ask? See [`Constants::refusing`].
 #[inline(always)]
 pub(crate) fn refuses_all() -> bool {
     rule!(refuses_all) != 0
 }
 
-/// The policy where [`refuses_all`]: the compiler leaves out all questions, and what they would take.
-pub(crate) struct Refusing;
-
-impl Policy for Refusing {
-    #[inline(always)]
-    fn class(&self) -> InterfaceClass {
-        InterfaceClass::Guarded
-    }
-
-    #[inline(always)]
-    fn observes(&self) -> bool {
-        rule!(observe) != 0
-    }
-
-    #[inline(always)]
-    fn containers_may_enter(&self) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn forwards(&self) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn service(&self, protocol: Protocol, port: u16) -> Option<ServiceIndex> {
-        service(protocol, port)
-    }
-
-    #[inline(always)]
-    fn guards_any(&self, protocol: Option<Protocol>) -> bool {
-        guards_any(protocol)
-    }
-
-    #[inline(always)]
-    fn allows(&self, _: Address, _: ServiceIndex) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn is_for_this_host(&self, _: Address, _: Address) -> bool {
-        true
-    }
-}
-
 /// The policy as one packet's decision sees it. `route` answers the question that needs the packet's context.
 pub(crate) struct Constants {
     /// Asks the kernel's routing table.
-    pub(crate) route: Route,
+    route: Route,
+    /// [`refuses_all`] is known to hold, also to the compiler.
+    refusing: bool,
+}
+
+impl Constants {
+    #[inline(always)]
+    pub(crate) const fn new(route: Route) -> Self {
+        Self { route, refusing: false }
+    }
+
+    /// The same where [`refuses_all`]: the compiler leaves out all questions, and what they would take.
+    #[inline(always)]
+    pub(crate) const fn refusing(self) -> Self {
+        Self { refusing: true, ..self }
+    }
 }
 
 impl Policy for Constants {
     #[inline(always)]
     fn class(&self) -> InterfaceClass {
+        if self.refusing {
+            return InterfaceClass::Guarded;
+        }
         match rule!(class) {
             1 => InterfaceClass::Container,
             2 => InterfaceClass::Trusted,
@@ -103,21 +76,43 @@ impl Policy for Constants {
 
     #[inline(always)]
     fn forwards(&self) -> bool {
-        rule!(forward) != 0
+        !self.refusing && rule!(forward) != 0
     }
 
     #[inline(always)]
     fn service(&self, protocol: Protocol, port: u16) -> Option<ServiceIndex> {
-        service(protocol, port)
+        let port = opaque(port.into()) & 0xffff;
+        let bitmap = match protocol {
+            Protocol::Tcp => addr_of!(RULES.tcp),
+            Protocol::Udp => addr_of!(RULES.udp),
+        };
+        // SAFETY: port >> 6 is below 1024, the bitmap's length.
+        let word = unsafe { read_volatile(bitmap.cast::<u64>().add(port >> 6)) };
+        if word >> (port & 63) & 1 == 0 {
+            return None;
+        }
+        // SAFETY: port is below 65 536, the table's length.
+        let services = unsafe { read_volatile(addr_of!(RULES.services).cast::<u8>().add(port)) };
+        Some(ServiceIndex::new(match protocol {
+            Protocol::Tcp => services,
+            Protocol::Udp => services >> 4,
+        }))
     }
 
     #[inline(always)]
     fn guards_any(&self, protocol: Option<Protocol>) -> bool {
-        guards_any(protocol)
+        match protocol {
+            Some(Protocol::Tcp) => rule!(guards_tcp) != 0,
+            Some(Protocol::Udp) => rule!(guards_udp) != 0,
+            None => true,
+        }
     }
 
     #[inline(always)]
     fn allows(&self, source: Address, service: ServiceIndex) -> bool {
+        if self.refusing {
+            return false;
+        }
         let services = if source.family == 4 && rule!(allows_v4) != 0 {
             ALLOW_V4.get(Key::new(32, source.v4_octets()))
         } else if source.family == 6 && rule!(allows_v6) != 0 {
@@ -131,34 +126,5 @@ impl Policy for Constants {
     #[inline(always)]
     fn is_for_this_host(&self, source: Address, destination: Address) -> bool {
         self.route.is_for_this_host(&source, &destination)
-    }
-}
-
-#[inline(always)]
-fn service(protocol: Protocol, port: u16) -> Option<ServiceIndex> {
-    let port = opaque(port.into()) & 0xffff;
-    let bitmap = match protocol {
-        Protocol::Tcp => addr_of!(RULES.tcp),
-        Protocol::Udp => addr_of!(RULES.udp),
-    };
-    // SAFETY: port >> 6 is below 1024, the bitmap's length.
-    let word = unsafe { read_volatile(bitmap.cast::<u64>().add(port >> 6)) };
-    if word >> (port & 63) & 1 == 0 {
-        return None;
-    }
-    // SAFETY: port is below 65 536, the table's length.
-    let services = unsafe { read_volatile(addr_of!(RULES.services).cast::<u8>().add(port)) };
-    Some(ServiceIndex::new(match protocol {
-        Protocol::Tcp => services,
-        Protocol::Udp => services >> 4,
-    }))
-}
-
-#[inline(always)]
-fn guards_any(protocol: Option<Protocol>) -> bool {
-    match protocol {
-        Some(Protocol::Tcp) => rule!(guards_tcp) != 0,
-        Some(Protocol::Udp) => rule!(guards_udp) != 0,
-        None => true,
     }
 }

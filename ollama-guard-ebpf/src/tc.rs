@@ -5,15 +5,15 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    GLANCED_V4, GLANCED_V6, Network, Packet, Payload, Policy, Suspect, Traffic, Transport, classify_network, glance,
-    suspect, untag,
+    GLANCED_V4, GLANCED_V6, Network, Packet, Payload, Suspect, Traffic, Transport, classify_network, glance, suspect,
+    untag,
 };
 
 use crate::access::{Datagram, Frame, Linear};
 use crate::events::tell;
 use crate::record::{Conclusion, conclude};
 use crate::route::Route;
-use crate::rules::{Constants, Refusing, refuses_all};
+use crate::rules::{Constants, refuses_all};
 
 /// `PACKET_OTHERHOST`, `include/uapi/linux/if_packet.h`: a frame for another host, or for a macvlan child, which
 /// is judged itself. The stack takes it no further than to such a child.
@@ -147,13 +147,13 @@ extern "C" fn tell_tc_l3(skb: *mut __sk_buff, suspect: u64, outcome: u64) -> u32
 }
 
 #[inline(always)]
-fn enact<P: Packet, R: Policy>(skb: *mut __sk_buff, packet: &P, rules: &R, suspect: Suspect) -> u64 {
+fn enact<P: Packet>(skb: *mut __sk_buff, packet: &P, rules: &Constants, suspect: Suspect) -> u64 {
     conclude(packet, rules, suspect, interface(skb), size(skb)).to_bits()
 }
 
 #[inline(always)]
 fn refuse(skb: *mut __sk_buff, frame: &Linear, suspect: Suspect) -> i32 {
-    finish(skb, suspect.to_bits(), enact(skb, frame, &Refusing, suspect), tell_tc)
+    finish(skb, suspect.to_bits(), enact(skb, frame, &policy(skb).refusing(), suspect), tell_tc)
 }
 
 /// `act`: a [`Conclusion`].
@@ -190,7 +190,7 @@ fn ethertype(skb: *mut __sk_buff) -> u16 {
 
 #[inline(always)]
 fn policy(skb: *mut __sk_buff) -> Constants {
-    Constants { route: Route { context: skb.cast(), interface: interface(skb) } }
+    Constants::new(Route { context: skb.cast(), interface: interface(skb) })
 }
 
 #[inline(always)]

@@ -8,15 +8,15 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    GLANCED_V4, GLANCED_V6, Network, Packet as _, Policy, Suspect, Traffic, Transport, classify_ethernet, ethertype,
-    glance, suspect,
+    GLANCED_V4, GLANCED_V6, Network, Packet as _, Suspect, Traffic, Transport, classify_ethernet, ethertype, glance,
+    suspect,
 };
 
 use crate::access::Linear;
 use crate::events::tell;
 use crate::record::{Conclusion, conclude};
 use crate::route::Route;
-use crate::rules::{Constants, Refusing, refuses_all};
+use crate::rules::{Constants, refuses_all};
 
 /// For kernels before 5.18, which know no multi-buffer XDP.
 #[xdp]
@@ -64,7 +64,7 @@ fn guard<const FRAGS: bool>(context: &XdpContext) -> u32 {
 
 #[inline(always)]
 fn refuse<const FRAGS: bool>(context: &XdpContext, suspect: Suspect) -> u32 {
-    finish(context, suspect.to_bits(), enact::<FRAGS, _>(context, &Refusing, suspect).to_bits())
+    finish(context, suspect.to_bits(), enact::<FRAGS>(context, &policy(context).refusing(), suspect))
 }
 
 /// `act`: a [`Conclusion`].
@@ -130,11 +130,11 @@ extern "C" fn tell_xdp(context: *mut xdp_md, suspect: u64, outcome: u64, bytes: 
 #[inline(always)]
 fn act<const FRAGS: bool>(context: *mut xdp_md, suspect: Suspect) -> u64 {
     let context = XdpContext::new(context);
-    enact::<FRAGS, _>(&context, &policy(&context), suspect).to_bits()
+    enact::<FRAGS>(&context, &policy(&context), suspect)
 }
 
 #[inline(always)]
-fn enact<const FRAGS: bool, R: Policy>(context: &XdpContext, rules: &R, suspect: Suspect) -> Conclusion {
+fn enact<const FRAGS: bool>(context: &XdpContext, rules: &Constants, suspect: Suspect) -> u64 {
     let frame = frame(context);
     let bytes = if FRAGS && !is_whole(&frame, suspect.network) {
         // SAFETY: the helper only reads the context.
@@ -142,7 +142,7 @@ fn enact<const FRAGS: bool, R: Policy>(context: &XdpContext, rules: &R, suspect:
     } else {
         (frame.end - frame.start) as u64
     };
-    conclude(&frame, rules, suspect, interface(context), Counter { packets: 1, bytes })
+    conclude(&frame, rules, suspect, interface(context), Counter { packets: 1, bytes }).to_bits()
 }
 
 /// Does the first buffer hold all that the IP header speaks of? Most do, and then there is no need to call the kernel for
@@ -166,7 +166,7 @@ fn frame(context: &XdpContext) -> Linear {
 
 #[inline(always)]
 fn policy(context: &XdpContext) -> Constants {
-    Constants { route: Route { context: context.as_ptr(), interface: interface(context) } }
+    Constants::new(Route { context: context.as_ptr(), interface: interface(context) })
 }
 
 #[inline(always)]
