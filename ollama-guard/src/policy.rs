@@ -3,6 +3,7 @@
 //! [`crate::config`] is the only place that builds a [`Policy`] from text; everything after it may rely on
 //! the invariants documented here. Nothing in this module touches the kernel.
 
+mod access;
 mod allow;
 mod interface;
 mod listen;
@@ -11,6 +12,7 @@ mod service;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use access::Access;
 pub use allow::{Allow, PRIVATE_SOURCES};
 pub use interface::{InterfaceName, InvalidName, NamePattern};
 pub use listen::{InvalidListen, Listen};

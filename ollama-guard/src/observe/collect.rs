@@ -55,6 +55,7 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
         mode: Mode::Enforce,
         layers: Layers { wall: true, seatbelt: true },
         container_access: ContainerAccess::Deny,
+        allowed: Some(0),
         services: Vec::new(),
         derived: Vec::new(),
         up: None,
@@ -77,6 +78,7 @@ fn describe(snapshot: &mut Snapshot, state: State) {
     snapshot.mode = state.policy.mode;
     snapshot.layers = state.policy.layers;
     snapshot.container_access = state.policy.container_access;
+    snapshot.allowed = (!state.allow_elided).then_some(state.policy.allow.len());
     snapshot.services = state.policy.services;
     snapshot.derived = state.derived;
 }

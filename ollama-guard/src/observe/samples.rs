@@ -19,6 +19,7 @@ pub(crate) fn day() -> Snapshot {
         mode: policy.mode,
         layers: policy.layers,
         container_access: policy.container_access,
+        allowed: Some(0),
         services: policy.services,
         derived: Vec::new(),
         up: Some(Duration::from_hours(75)),
@@ -56,7 +57,10 @@ pub(super) fn interface(name: &str, index: u32, class: Class, hook: Hook, why: &
     Interface {
         name: name.into(),
         index: Some(index),
+        physical: false,
+        master: None,
         class,
+        access: built_in().access(class, &name.parse().unwrap_or_else(|_| "odd".parse().unwrap())),
         attachment: Attachment::Attached { hook, why: why.into() },
         counters: Vec::new(),
         last_drop: None,
@@ -70,6 +74,7 @@ fn eth0() -> Interface {
             counter(None, Outcome::DroppedFragment, 4),
         ],
         last_drop: Some(last_drop("203.0.113.9", Duration::from_millis(2_140))),
+        physical: true,
         ..interface("eth0", 2, Class::Guarded, Hook::XdpNative, "a network card with nothing on top")
     }
 }

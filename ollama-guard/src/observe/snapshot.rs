@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::class::Class;
 use crate::derived::DerivedPort;
 use crate::plan::hook::Hook;
-use crate::policy::{ContainerAccess, Layers, Mode, Service};
+use crate::policy::{Access, ContainerAccess, Layers, Mode, Service};
 
 /// Everything that status, JSON and metrics say. Ages are as of the reading.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub container_access: ContainerAccess,
     /// What is guarded; empty if no policy is in force.
     pub services: Vec<Service>,
+    /// How many `[[allow]]` there are; none if they are too many to be written down.
+    pub allowed: Option<usize>,
     /// Ports that are guarded because a proxy leads from them to one of these.
     pub derived: Vec<DerivedPort>,
     /// How long the policy's programs have been in the kernel; none if there are none.
@@ -76,8 +78,14 @@ pub struct Interface {
     pub name: String,
     /// None if a trusted name has no interface now.
     pub index: Option<u32>,
+    /// Has a parent device (PCI, USB, virtio, …).
+    pub physical: bool,
+    /// The bridge, bond, team, … that takes its packets, by name.
+    pub master: Option<String>,
     /// What the policy makes of it.
     pub class: Class,
+    /// What the policy makes of packets to a guarded port there.
+    pub access: Access,
     /// The wall on it.
     pub attachment: Attachment,
     /// What its programs counted. Slots that are zero may be left out.
@@ -96,7 +104,7 @@ pub enum Attachment {
         /// Why there, in words.
         why: String,
     },
-    /// None is needed: in words for the last column, such as `not counted` or `in br0`.
+    /// None is needed: in words for the hook's column, such as `not counted` or `in br0`.
     NotNeeded(String),
     /// One is needed and there is none, for this reason.
     Missing(String),

@@ -6,7 +6,7 @@ use crate::links::{Link, Links, XdpMode};
 use crate::observe::snapshot::{Attachment, Counter, Interface, LastDrop, Problem, Severity};
 use crate::plan::class::{NotCounted, Placement, Placements, Waiting};
 use crate::plan::hook::Hook;
-use crate::policy::NamePattern;
+use crate::policy::{Access, NamePattern};
 
 /// Everything a row is made of.
 pub(super) struct Seen<'a> {
@@ -79,12 +79,19 @@ fn row(seen: &Seen<'_>, link: &Link) -> Interface {
         }
         None => (Class::Guarded, Attachment::Missing("it appeared this instant".to_owned())),
     };
+    let master = match seen.placements.get(link.index) {
+        Some(Placement::LeftToMaster(master)) => seen.links.get(*master).map(|master| master.name.to_string()),
+        _ => None,
+    };
     let counted = seen.reading.interfaces.get(&link.index);
     let counters = counted.into_iter().flat_map(|counted| &counted.counters);
     Interface {
         name: link.name.to_string(),
         index: Some(link.index),
+        physical: link.physical,
+        master,
         class,
+        access: seen.state.policy.access(class, &link.name),
         attachment,
         counters: counters
             .map(|(&(service, outcome), counter)| Counter {
@@ -135,7 +142,10 @@ fn absent(seen: &Seen<'_>) -> Vec<Interface> {
         .map(|name| Interface {
             name: name.to_string(),
             index: None,
+            physical: false,
+            master: None,
             class: Class::Trusted,
+            access: Access::Open,
             attachment: Attachment::NotNeeded("not present".to_owned()),
             counters: Vec::new(),
             last_drop: None,

@@ -10,6 +10,7 @@ use super::super::snapshot::{self, Attachment};
 use super::seconds;
 use crate::class::Class;
 use crate::plan::hook::Hook;
+use crate::policy::Access;
 
 /// One element of `interfaces`.
 #[derive(Debug, Serialize)]
@@ -30,6 +31,7 @@ pub(super) struct Interface<'a> {
     would_drops: ByReason,
     passes: ByReason,
     counters: Vec<Counter<'a>>,
+    access: Access,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,6 +72,7 @@ impl<'a> From<&'a snapshot::Interface> for Interface<'a> {
             would_drops: by_reason(interface, Fate::WouldDrop),
             passes: by_reason(interface, Fate::Passed),
             counters: interface.counters.iter().filter(|counter| counter.packets > 0).map(Counter::from).collect(),
+            access: interface.access,
         }
     }
 }
