@@ -32,7 +32,7 @@ impl<'a, P: Packet + ?Sized> Bounded<'a, P> {
     pub(crate) const fn new(packet: &'a P, from: usize, length: Length) -> Self {
         let end = match length {
             Length::Bytes(bytes) => from.wrapping_add(bytes),
-            Length::Frame => usize::MAX,
+            Length::Frame => FRAME,
         };
         Self { packet, end }
     }
@@ -41,9 +41,14 @@ impl<'a, P: Packet + ?Sized> Bounded<'a, P> {
 impl<P: Packet + ?Sized> Packet for Bounded<'_, P> {
     #[inline(always)]
     fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
-        if offset + size_of::<T>() > self.end { None } else { self.packet.read(offset) }
+        // A comparison of the two would tell the verifier something about both, which it has to carry on every way.
+        let left = self.end.wrapping_sub(offset + size_of::<T>());
+        if left.cast_signed() < 0 { None } else { self.packet.read(offset) }
     }
 }
+
+/// Behind all bytes of any frame.
+const FRAME: usize = 1 << 30;
 
 /// What the length field of an IP header says.
 #[derive(Clone, Copy)]

@@ -51,7 +51,9 @@ pub fn check(frame: &[u8]) {
             assert_eq!((*protocol, *port), (told_protocol, told_port), "another port inside");
         }
         (Found::Inside { .. }, Traffic::Ip(_, Transport::Ambiguous(..))) => {}
-        (Found::Port { .. } | Found::Inside { .. }, told) => panic!("etherparse reads {found:?}, the classifier says {told:?}"),
+        (Found::Port { .. } | Found::Inside { .. }, told) => {
+            panic!("etherparse reads {found:?}, the classifier says {told:?}")
+        }
         (Found::Later, Traffic::Ip(_, Transport::Port(..))) => panic!("a later fragment has no port: {told:?}"),
         (Found::Later | Found::Nothing, _) => {}
     }

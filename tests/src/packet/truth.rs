@@ -169,7 +169,7 @@ impl Packet {
     }
 
     fn hides_what_is_inside(&self) -> bool {
-        let has_hops = self.chain.iter().any(|header| matches!(header, Extension::HopByHop(_)));
-        has_hops || matches!(self.chain.last(), Some(Extension::Routing(_)))
+        matches!(self.chain.first(), Some(Extension::HopByHop(_)))
+            || matches!(self.chain.last(), Some(Extension::Routing(_)))
     }
 }
