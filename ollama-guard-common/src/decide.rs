@@ -67,6 +67,12 @@ pub fn suspect<R: Policy>(policy: &R, traffic: Traffic) -> Option<Suspect> {
         Traffic::Ip(network, Transport::Ambiguous(ambiguity, protocol)) => {
             ambiguous(policy, Some(network), ambiguity, protocol)
         }
+        // Hidden from whoever knows only what is in front.
+        Traffic::Ip(network, Transport::Inside(protocol, port)) => {
+            policy.service(protocol, port)?;
+            ambiguous(policy, Some(network), Ambiguity::Extension, Some(protocol))
+        }
+        Traffic::Ip(network, Transport::Packet(_)) => ambiguous(policy, Some(network), Ambiguity::Extension, None),
         Traffic::Ambiguous(ambiguity) => ambiguous(policy, None, ambiguity, None),
     }
 }

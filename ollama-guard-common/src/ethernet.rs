@@ -3,8 +3,8 @@
 use crate::packet::be16;
 use crate::{Ambiguity, Packet};
 
-/// Length of an untagged Ethernet header.
-pub(crate) const HEADER: usize = 14;
+/// Length of an untagged Ethernet header, in bytes.
+pub const ETHERNET_HEADER: usize = 14;
 /// Most priority tags (VID 0) that are looked behind; Linux itself takes any number
 /// (`__netif_receive_skb_core`, `net/core/dev.c`), nobody sends more than one.
 pub const MAX_TAGS: usize = 4;
@@ -16,7 +16,7 @@ const VID: u16 = 0x0fff;
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payload {
+pub(crate) enum Payload {
     /// The `EtherType` and the offset of the header it announces.
     Network {
         /// `EtherType` (IEEE 802 numbers), host byte order.
@@ -37,13 +37,18 @@ pub(crate) const fn names_vlan(tci: u16) -> bool {
     tci & VID != 0
 }
 
-/// Looks behind the priority tags that follow an Ethernet header which announced `ethertype`.
+/// Is this the `EtherType` of a tag?
 #[inline(always)]
-pub fn untag<P: Packet + ?Sized>(frame: &P, ethertype: u16) -> Payload {
-    let mut ethertype = ethertype;
-    let mut offset = HEADER;
+pub const fn is_tag(ethertype: u16) -> bool {
+    ethertype == DOT1Q || ethertype == DOT1AD
+}
+
+/// Looks behind the priority tags at `offset`, the first of which `ethertype` announced.
+#[inline(always)]
+pub(crate) fn untag<P: Packet + ?Sized>(frame: &P, ethertype: u16, offset: usize) -> Payload {
+    let (mut ethertype, mut offset) = (ethertype, offset);
     for _ in 0..MAX_TAGS {
-        if ethertype != DOT1Q && ethertype != DOT1AD {
+        if !is_tag(ethertype) {
             return Payload::Network { ethertype, offset };
         }
         let Some(tag) = frame.read::<[u8; TAG]>(offset) else {
@@ -55,7 +60,7 @@ pub fn untag<P: Packet + ?Sized>(frame: &P, ethertype: u16) -> Payload {
         ethertype = be16(&tag, 2);
         offset += TAG;
     }
-    if ethertype == DOT1Q || ethertype == DOT1AD {
+    if is_tag(ethertype) {
         return Payload::Ambiguous(Ambiguity::Extension);
     }
     Payload::Network { ethertype, offset }

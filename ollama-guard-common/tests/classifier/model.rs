@@ -21,6 +21,9 @@ pub(crate) fn told(traffic: Traffic) -> Truth {
         Traffic::Other | Traffic::Ip(_, Transport::Other) => Truth::Unrelated,
         Traffic::Ip(_, Transport::Port(Protocol::Tcp, port)) => Truth::Tcp(port),
         Traffic::Ip(_, Transport::Port(Protocol::Udp, port)) => Truth::Udp(port),
+        Traffic::Ip(_, Transport::Inside(Protocol::Tcp, port)) => Truth::TcpInside(port),
+        Traffic::Ip(_, Transport::Inside(Protocol::Udp, port)) => Truth::UdpInside(port),
+        Traffic::Ip(_, Transport::Packet(_)) => panic!("not looked inside"),
         Traffic::Ip(_, Transport::Ambiguous(ambiguity, _)) | Traffic::Ambiguous(ambiguity) => {
             Truth::Hidden(why(ambiguity))
         }
