@@ -19,6 +19,7 @@ mod macvlan;
 mod mapped;
 mod planted;
 mod reused_index;
+mod same_bridge;
 mod scans;
 mod segment_routing;
 mod source_port;
