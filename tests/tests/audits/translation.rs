@@ -8,7 +8,7 @@ use anyhow::Result;
 use tests::claims::attempts;
 use tests::layers::Layers;
 use tests::listener::Listener;
-use tests::topology::World;
+use tests::topology::{Addresses, World};
 use tests::{require, requires};
 
 use crate::harness::streams::Streams;
@@ -59,6 +59,8 @@ fn rewritten_in_forward(layers: Layers) -> Result<()> {
     let world = World::new()?;
     let (internet, lan, container) = (world.internet()?, world.lan()?, world.container()?);
     let listener = Listener::http(&container.ns, PORT)?;
+    let Addresses { v4, v6 } = internet.guard;
+    internet.ns.ip(&format!("route add 172.17.0.0/16 via {v4}\nroute add fd17::/64 via {v6}"))?;
     world.guard.nft(
         "table inet other {
          chain forward { type filter hook forward priority 10; tcp dport 8084 tcp dport set 11434; }
