@@ -206,7 +206,8 @@ impl Judge<'_> {
     fn inside_a_bridge(self) -> Vec<Rule> {
         let inside = || Match::Devices(names::INSIDE_BRIDGES.into());
         let mut rules = Vec::new();
-        if self.surroundings.bridges_translate {
+        // Not without need: it makes the kernel track connections.
+        if self.surroundings.bridges_translate && !self.surroundings.bridges.is_empty() {
             let mut translated = vec![inside(), Match::Translated];
             if self.forwards() {
                 translated.extend(in_container(Device::Egress));
