@@ -121,13 +121,11 @@ fn outcome<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspe
         InterfaceClass::Trusted => return Outcome::PassedTrusted,
         InterfaceClass::Container if policy.containers_may_enter() => return Outcome::PassedContainer,
         InterfaceClass::Container => true,
-        InterfaceClass::Guarded => {
-            if suspect.ambiguity.is_none() && policy.allows(source, suspect.service) {
-                return Outcome::PassedAllowed;
-            }
-            policy.forwards()
-        }
+        InterfaceClass::Guarded => policy.forwards(),
     };
+    if suspect.ambiguity.is_none() && policy.allows(source, suspect.service) {
+        return Outcome::PassedAllowed;
+    }
     if onward_passes && source.family != 0 {
         let destination = address(packet, suspect.network, End::Destination);
         let known = destination.family != 0;

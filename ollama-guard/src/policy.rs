@@ -42,7 +42,7 @@ pub struct Policy {
     pub count_loopback: bool,
     /// What a guarded interface does with packets the kernel would route to another machine.
     pub forwarded: Forwarded,
-    /// Sources that may reach guarded ports on guarded interfaces.
+    /// Sources that may reach guarded ports, from guarded interfaces and from container bridges.
     pub allow: Vec<Allow>,
     /// Which hook the wall uses.
     pub attach: AttachPolicy,
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn only_the_allow_list_is_left_out_and_only_if_it_is_long() {
-        let allow = Allow { source: PRIVATE_SOURCES[0], interface: None, service: None, comment: None };
+        let allow = Allow { source: PRIVATE_SOURCES[0], interface: None, service: None, comment: None, implied: false };
         let mut policy = built_in();
         policy.allow = vec![allow.clone(); LONG_LIST];
         assert!(!policy.has_long_list());

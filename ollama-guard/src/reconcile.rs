@@ -35,6 +35,8 @@ pub struct Reconciler {
     /// `None` where there is no BPF and the configuration asks for none.
     wall: Option<Wall>,
     seatbelt: seatbelt::Keeper,
+    /// Every interface has the program that it should have, as far as the last pass knows.
+    wall_stands: bool,
     refusals: wall::Refusals,
     lowered: wall::Lowered,
     proxies: Lookout,
@@ -105,6 +107,7 @@ impl Reconciler {
             earlier.map_or_else(|| (now(), 0, 0), |state| (state.since, state.repairs, state.forgotten));
         let (seatbelt, refusals, lowered) = Default::default();
         Ok(Self {
+            wall_stands: policy.layers.wall && wall.is_some(),
             policy,
             services,
             since,
@@ -152,6 +155,7 @@ impl Reconciler {
             self.proxies.look_for(&policy.services);
             self.proxies.looked().await?;
         }
+        self.wall_stands &= policy.layers.wall;
         self.forgive();
         (self.policy, self.services) = (policy, services);
         Ok(())
@@ -171,7 +175,7 @@ impl Reconciler {
         let host = Host { links: &links, placements: &placements, derived: &derived };
         // The seatbelt first: it covers every interface at once, by name.
         let belt = if self.policy.layers.seatbelt {
-            self.seatbelt.pass(&self.policy, &host)
+            self.seatbelt.pass(&self.policy, &host, !self.wall_stands)
         } else {
             seatbelt::Outcome::default()
         };
@@ -182,6 +186,7 @@ impl Reconciler {
             let host = if self.policy.layers.wall { host } else { Host { placements: &nowhere, ..host } };
             let result = self.pass_wall(&mut wall, &host, &mut pass);
             self.wall = Some(wall);
+            self.wall_stands = self.policy.layers.wall && result.is_ok() && pass.failed == 0;
             result?;
         }
         Ok(pass)

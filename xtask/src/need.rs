@@ -114,6 +114,7 @@ pub(crate) const MACHINE: &[Need] = &[
     program("debootstrap",        "makes the system that `--vm boot` boots",     "debootstrap",     "debootstrap",       "debootstrap"),
     program("cpio",               "packs it",                                    "cpio",            "cpio",              "cpio"),
     program("depmod",             "lists the modules of an unpacked kernel",     "kmod",            "kmod",              "kmod"),
+    program("ipvsadm",            "virtual services, as load balancers set them", "ipvsadm",         "ipvsadm",           "ipvsadm"),
 ];
 
 /// A compiler with its library source, for distributions whose rustc is new enough; rustup is asked first.

@@ -65,7 +65,7 @@ const fn trusted(profile: Profile) -> &'static [&'static str] {
 fn allow(profile: Profile) -> Vec<Allow> {
     let sources: &[_] = if profile == Profile::Lan { &PRIVATE_SOURCES } else { &[] };
     let comment = Some("profile = \"lan\"".to_owned());
-    let allow = |&source| Allow { source, interface: None, service: None, comment: comment.clone() };
+    let allow = |&source| Allow { source, interface: None, service: None, comment: comment.clone(), implied: true };
     sources.iter().map(allow).collect()
 }
 

@@ -62,7 +62,7 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
         daemon: Holder::find(&paths.run).is_some(),
         config: config.to_owned(),
         interfaces: Vec::new(),
-        seatbelt: Seatbelt { state: SeatbeltState::Missing, dropped: Vec::new(), repairs: 0 },
+        seatbelt: Seatbelt { state: SeatbeltState::Missing, dropped: Vec::new(), repairs: 0, owned: false },
         sources: Vec::new(),
         sources_tracked: 0,
         unattributed_packets: 0,

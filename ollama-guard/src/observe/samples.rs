@@ -30,6 +30,7 @@ pub(crate) fn day() -> Snapshot {
             state: SeatbeltState::Intact,
             dropped: vec![("prerouting".into(), 0), ("input".into(), 0), ("forward".into(), 0)],
             repairs: 0,
+            owned: false,
         },
         sources: vec![source("203.0.113.9", 12_900)],
         sources_tracked: 1,

@@ -142,6 +142,9 @@ pub struct Seatbelt {
     pub dropped: Vec<(String, u64)>,
     /// How often somebody else's edit was undone.
     pub repairs: u64,
+    /// The daemon owns the table: nobody else can edit it, nor load a saved ruleset that has it.
+    #[serde(default)]
+    pub owned: bool,
 }
 
 /// Is the table what it should be?

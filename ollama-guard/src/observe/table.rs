@@ -91,7 +91,8 @@ fn seatbelt(seatbelt: &Seatbelt, wanted: bool) -> (String, Option<Tone>) {
         1 => " · repaired once".to_owned(),
         times => format!(" · repaired {} times", grouped(times)),
     };
-    (format!("{TABLE} · {state} · {} dropped{repairs}", grouped(seatbelt.dropped_packets())), tone)
+    let locked = if seatbelt.owned { " · locked while the daemon runs" } else { "" };
+    (format!("{TABLE} · {state} · {} dropped{repairs}{locked}", grouped(seatbelt.dropped_packets())), tone)
 }
 
 /// The state of the wall on an interface as rows and notes need it.

@@ -10,7 +10,7 @@ use ollama_guard_common::abi::{self, InterfaceClass, ServiceIndex, ServiceSet};
 
 use super::services::ServiceTable;
 use crate::class::Class;
-use crate::policy::{ContainerAccess, Forwarded, InterfaceName, Mode, Policy, Protocol};
+use crate::policy::{Allow, ContainerAccess, Forwarded, InterfaceName, Mode, Policy, Protocol};
 
 /// A port that a program instance guards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,14 +55,18 @@ impl KernelRules {
                 service.ports.iter().map(move |port| GuardedPort { protocol, port: port.get(), service: index })
             })
         });
+        let containers_may_enter = class == Class::Container && policy.container_access == ContainerAccess::Allow;
         let allow = match class {
-            Class::Guarded => allowed_sources(policy, services, interface),
+            Class::Guarded => allowed_sources(policy.allow.iter(), services, interface),
+            Class::Container if !containers_may_enter => {
+                allowed_sources(policy.allow.iter().filter(|allow| !allow.implied), services, interface)
+            }
             Class::Trusted | Class::Container => BTreeMap::new(),
         };
         Self {
             class,
             observe: policy.mode == Mode::Observe,
-            containers_may_enter: class == Class::Container && policy.container_access == ContainerAccess::Allow,
+            containers_may_enter,
             forward: class == Class::Guarded && policy.forwarded == Forwarded::Pass,
             ports: derived.iter().copied().chain(configured).collect(),
             allow,
@@ -106,9 +110,13 @@ impl KernelRules {
 
 /// Every source that some `[[allow]]` names for this interface, with the union of the services of all entries that
 /// contain it: a longest-prefix match finds one entry only.
-fn allowed_sources(policy: &Policy, services: &ServiceTable, interface: &InterfaceName) -> BTreeMap<IpNet, ServiceSet> {
+fn allowed_sources<'a>(
+    allows: impl Iterator<Item = &'a Allow>,
+    services: &ServiceTable,
+    interface: &InterfaceName,
+) -> BTreeMap<IpNet, ServiceSet> {
     let mut sources: BTreeMap<IpNet, ServiceSet> = BTreeMap::new();
-    for allow in &policy.allow {
+    for allow in allows {
         if allow.interface.as_ref().is_some_and(|only| only != interface) {
             continue;
         }

@@ -1,6 +1,7 @@
 //! One pass over the seatbelt: the table as the plan has it, whatever happened to it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -19,6 +20,8 @@ pub(super) struct Keeper {
     planned: Option<(Surroundings, Ruleset)>,
     /// The last failure said, so that it is said once.
     told: Option<String>,
+    /// It was said that nobody else may change the table.
+    told_owned: bool,
 }
 
 /// What a pass over the seatbelt found.
@@ -44,7 +47,8 @@ fn surroundings(host: &Host<'_>) -> Surroundings {
         service: port.service.clone(),
         container: port.container.clone().unwrap_or_default(),
     });
-    Surroundings { derived: derived.collect(), ..Surroundings::of(host.placements, host.links) }
+    let bridges_translate = Path::new("/proc/sys/net/bridge").exists();
+    Surroundings { derived: derived.collect(), bridges_translate, ..Surroundings::of(host.placements, host.links) }
 }
 
 impl Keeper {
@@ -63,8 +67,9 @@ impl Keeper {
         self.planned = None;
     }
 
-    /// Makes the table what it should be. A failure is told and leaves the rest of the guard at work.
-    pub(super) fn pass(&mut self, policy: &Policy, host: &Host<'_>) -> Outcome {
+    /// Makes the table what it should be, `alone` if it is all that stands. A failure is told and leaves the rest of the
+    /// guard at work.
+    pub(super) fn pass(&mut self, policy: &Policy, host: &Host<'_>, alone: bool) -> Outcome {
         let surroundings = surroundings(host);
         let (_, wanted) = match self.planned.take() {
             Some(planned) if planned.0 == surroundings => self.planned.insert(planned),
@@ -73,11 +78,19 @@ impl Keeper {
                 self.planned.insert((surroundings, wanted))
             }
         };
-        match Self::try_pass(&mut self.seatbelt, &mut self.applied, wanted) {
+        match Self::try_pass(&mut self.seatbelt, &mut self.applied, wanted, alone) {
             Ok(outcome) => {
                 if self.told.take().is_some() {
                     info!("the table inet {TABLE} is in place again");
                 }
+                let owned = self.seatbelt.as_ref().is_some_and(Seatbelt::is_protected);
+                if owned && !std::mem::replace(&mut self.told_owned, owned) {
+                    info!(
+                        "the table inet {TABLE} alone closes the port, so nobody else can change it while this daemon runs; \
+                         to load a saved ruleset, leave the table out: sed '/^table inet {TABLE} {{/,/^}}/d' FILE | nft -f -"
+                    );
+                }
+                self.told_owned = owned;
                 outcome
             }
             Err(error) => {
@@ -95,18 +108,20 @@ impl Keeper {
         seatbelt: &mut Option<Seatbelt>,
         applied: &mut Option<Ruleset>,
         wanted: &Ruleset,
+        alone: bool,
     ) -> Result<Outcome, SeatbeltError> {
         let seatbelt = match seatbelt {
             Some(seatbelt) => seatbelt,
             none => none.insert(Seatbelt::open(TABLE)?),
         };
+        let replaced = seatbelt.protect(alone)?;
         if applied.as_ref() != Some(wanted) {
             seatbelt.apply(wanted)?;
             *applied = Some(wanted.clone());
             return Ok(Outcome { changed: true, ..Outcome::default() });
         }
         Ok(match seatbelt.repair()? {
-            Repair::Intact => Outcome::default(),
+            Repair::Intact => Outcome { changed: replaced, ..Outcome::default() },
             Repair::Repaired(differences) => {
                 warn!(
                     "the table inet {TABLE} was changed by another program and is repaired: {}",

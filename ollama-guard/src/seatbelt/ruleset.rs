@@ -12,7 +12,7 @@ mod interval;
 mod lower;
 mod set;
 
-pub use evaluate::{AddressType, PacketFacts, Transport};
+pub use evaluate::{AddressType, Carried, PacketFacts, Transport};
 pub use interval::Edge;
 pub use lower::{Derived, Surroundings, lower};
 pub use set::{Elements, Set};
@@ -32,7 +32,7 @@ pub struct Ruleset {
     pub chains: Vec<Chain>,
 }
 
-/// Where a base chain sits in the kernel's packet path.
+/// Where packets are judged and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hook {
     /// Every packet that arrives, before conntrack and NAT (priority raw, -300; reassembly by conntrack, where
@@ -61,12 +61,65 @@ impl Hook {
     pub fn counted_set(self, observed: bool) -> String {
         chains::names::counted(self, observed)
     }
+}
 
-    /// `NF_IP_PRI_RAW` or `NF_IP_PRI_FILTER` (`include/uapi/linux/netfilter_ipv4.h`).
+/// A hook is looked at when other rules begin with a packet, and once more when they are done with it: what they rewrote
+/// in between has its final port only then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Look {
+    /// Prerouting at raw, input and forward at filter.
+    First,
+    /// Input at its very end; what is routed onward in postrouting, before its source is translated.
+    Last,
+}
+
+/// Where a base chain sits in the kernel's packet path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Whose packets it judges.
+    pub hook: Hook,
+    /// When.
+    pub look: Look,
+}
+
+impl Place {
+    /// All five, in the order a packet meets them. What follows prerouting is the last look at what that passes.
+    pub const ALL: [Self; 5] = [
+        Self { hook: Hook::Prerouting, look: Look::First },
+        Self { hook: Hook::Input, look: Look::First },
+        Self { hook: Hook::Input, look: Look::Last },
+        Self { hook: Hook::Forward, look: Look::First },
+        Self { hook: Hook::Forward, look: Look::Last },
+    ];
+
+    /// The chain's name.
+    pub const fn chain(self) -> &'static str {
+        match (self.hook, self.look) {
+            (Hook::Input, Look::Last) => "input_last",
+            (Hook::Forward, Look::Last) => "postrouting",
+            (hook, _) => hook.as_str(),
+        }
+    }
+
+    /// The kernel's hook, as `nft` calls it.
+    pub const fn hook_name(self) -> &'static str {
+        match (self.hook, self.look) {
+            (Hook::Forward, Look::Last) => "postrouting",
+            (hook, _) => hook.as_str(),
+        }
+    }
+
+    /// Among the chains of the same hook (`include/uapi/linux/netfilter_ipv4.h`).
     pub const fn priority(self) -> i32 {
-        match self {
-            Self::Prerouting => -300,
-            Self::Input | Self::Forward => 0,
+        match (self.hook, self.look) {
+            // NF_IP_PRI_RAW
+            (Hook::Prerouting, _) => -300,
+            // NF_IP_PRI_FILTER
+            (_, Look::First) => 0,
+            // Before NF_IP_PRI_CONNTRACK_CONFIRM, so that what is dropped leaves no connection behind.
+            (Hook::Input, Look::Last) => i32::MAX - 1,
+            // Before NF_IP_PRI_NAT_SRC, where the source becomes another.
+            (Hook::Forward, Look::Last) => 99,
         }
     }
 }
@@ -142,7 +195,7 @@ pub struct Chain {
     /// Its name.
     pub name: String,
     /// Where packets enter it, if not by a jump.
-    pub hook: Option<Hook>,
+    pub hook: Option<Place>,
     /// Its rules.
     pub rules: Vec<Rule>,
 }
@@ -191,6 +244,11 @@ pub enum Match {
     DeviceIs(Device, InterfaceName),
     /// No VRF member: the host's own traffic inside a VRF.
     NoMember,
+    /// No interface on which it arrived: in postrouting the host's own packets, and frames that a bridge passes on, which
+    /// `br_netfilter` shows so (`br_nf_post_routing`). What is routed has one there since 5.7 (`ip_output`).
+    NoIngress,
+    /// Its destination was translated (`ct status dnat`), and it is no answer. Not held by packets without conntrack.
+    Translated,
     /// `iifname . oifname` is in a set.
     Devices(String),
     /// `meta l4proto . th dport` is (not) in a set.

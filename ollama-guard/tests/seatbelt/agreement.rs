@@ -8,7 +8,7 @@ use ollama_guard::plan::rules::KernelRules;
 use ollama_guard::plan::services::ServiceTable;
 use ollama_guard::policy::{InterfaceName, Policy, Protocol};
 use ollama_guard::seatbelt::ruleset::{
-    AddressType, Hook, PacketFacts, Ruleset, Surroundings, Transport, Verdict, lower,
+    AddressType, Carried, Hook, PacketFacts, Ruleset, Surroundings, Transport, Verdict, lower,
 };
 use ollama_guard_common::abi::{InterfaceClass, ServiceIndex};
 use ollama_guard_common::{self as common, Address};
@@ -184,6 +184,7 @@ fn packet() -> impl Strategy<Value = PacketFacts> {
                 source,
                 destination,
                 transport: if unknown { Transport::Truncated(6) } else { transport },
+                carried: Carried::Routed,
             }
         },
     )

@@ -113,7 +113,7 @@ impl World {
 
     fn guard(&self, policy: &Policy) -> Seatbelt {
         let bridges: BTreeSet<InterfaceName> = ["docker0", "vmbr0"].map(|name| name.parse().unwrap()).into();
-        let surroundings = Surroundings { bridges, ..Surroundings::default() };
+        let surroundings = Surroundings { bridges, bridges_translate: true, ..Surroundings::default() };
         self.host.within(|| {
             let mut seatbelt = Seatbelt::open(TABLE).unwrap();
             seatbelt.apply(&lower(policy, &surroundings)).unwrap();
@@ -199,27 +199,39 @@ fn a_port_remapped_after_prerouting_is_closed_too() {
     }
 }
 
-/// By rules without connection tracking, at the priority of iptables' table mangle: before ours, or it would not be seen.
+/// By rules without connection tracking, before our first look and after it, up to the very end.
 #[test]
 fn a_port_rewritten_in_input_or_forward_is_closed_too() {
+    for (input, forward) in [("-150", "-150"), ("10", "10"), ("300", "300"), ("2147483645", "2147483647")] {
+        rewritten(input, &format!("forward priority {forward}"));
+    }
+    // Where what is routed is looked at last.
+    rewritten("0", "postrouting priority 50");
+}
+
+fn rewritten(input: &str, forward: &str) {
     let world = World::new();
-    let rules = "table inet other {
-            chain input { type filter hook input priority mangle; tcp dport 8082 tcp dport set 11434; }
-            chain output { type filter hook output priority 300; oifname eth0 tcp sport 11434 tcp sport set 8082; }
-            chain forward { type filter hook forward priority mangle; tcp dport 8083 tcp dport set 11434; }
-            chain back {
+    let rules = format!(
+        "table inet other {{
+            chain input {{ type filter hook input priority {input}; tcp dport 8082 tcp dport set 11434; }}
+            chain output {{ type filter hook output priority 300; oifname {{ eth0, wg0 }} tcp sport 11434 tcp sport set 8082; }}
+            chain forward {{ type filter hook {forward}; tcp dport 8083 tcp dport set 11434; }}
+            chain back {{
                 type filter hook postrouting priority 300;
                 ip saddr 10.0.3.2 tcp sport 11434 tcp sport set 8083;
-            }
-        }";
-    world.host.nft(rules).unwrap();
-    let rewritten = ["10.0.1.1:8082", "[fd00:1::1]:8082", "10.0.3.2:8083"];
+                ip6 saddr fd00:3::2 tcp sport 11434 tcp sport set 8083;
+            }}
+        }}"
+    );
+    world.host.nft(&rules).unwrap();
+    let rewritten = ["10.0.1.1:8082", "[fd00:1::1]:8082", "10.0.3.2:8083", "[fd00:3::2]:8083"];
     for to in rewritten {
         open(&world.stranger, to);
     }
     let mut seatbelt = world.guard(&support::policy());
     for to in rewritten {
         closed(&world.stranger, to);
+        open(&world.friend, &to.replace("10.0.1.1", "10.0.2.1").replace("fd00:1::1", "fd00:2::1"));
     }
     let status = seatbelt.status().unwrap();
     assert_eq!(status.dropped_by_chain["prerouting"].packets, 0, "{status:?}");
@@ -317,11 +329,89 @@ fn traffic_inside_one_bridge_is_untouched_with_br_netfilter_on_and_off() {
     }
 }
 
+/// What the host routes between two networks on one bridge, and what it translates there, is no bridged frame.
+#[test]
+fn what_is_routed_or_translated_inside_one_bridge_is_judged() {
+    for (netfilter, forwarded) in
+        [("0", Forwarded::Drop), ("1", Forwarded::Drop), ("0", Forwarded::Pass), ("1", Forwarded::Pass)]
+    {
+        let world = World::new();
+        let [left, right] = &world.bridged;
+        for key in ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"] {
+            world.host.sysctl(&format!("net.bridge.{key}"), netfilter);
+        }
+        world.host.sysctl("net.ipv4.conf.all.send_redirects", "0");
+        world.host.sysctl("net.ipv4.conf.vmbr0.send_redirects", "0");
+        for (end, key) in [left, right].into_iter().zip(["net.ipv6.conf.up0.accept_redirects"; 2]) {
+            end.sysctl(key, "0");
+        }
+        // Another network behind the same bridge; its owner is a neighbour of `left`, too.
+        address(&world.host, "vmbr0", 5);
+        right.ip("addr add 10.0.5.3/24 dev up0");
+        right.ip("addr add fd00:5::3/64 dev up0 nodad");
+        right.ip("route replace default via 10.0.5.1");
+        right.ip("route replace default via fd00:5::1");
+        let rules = "table inet other {
+            chain nat {
+                type nat hook prerouting priority dstnat;
+                meta nfproto ipv4 fib daddr type local tcp dport 8080 dnat ip to 10.0.5.3:11434
+                meta nfproto ipv6 fib daddr type local tcp dport 8080 dnat ip6 to [fd00:5::3]:11434
+            }
+            chain back { type nat hook postrouting priority srcnat; ct status dnat oifname vmbr0 masquerade; }
+        }";
+        world.host.nft(rules).unwrap();
+        let ways = ["10.0.4.1:8080", "[fd00:4::1]:8080", "10.0.5.3:11434", "[fd00:5::3]:11434"];
+        for to in ways {
+            open(left, to);
+        }
+        let policy = Policy { forwarded, ..support::policy() };
+        let mut seatbelt = world.guard(&policy);
+        for to in ways {
+            if forwarded == Forwarded::Pass { open(left, to) } else { closed(left, to) }
+        }
+        for to in ["10.0.4.3:11434", "[fd00:4::3]:11434"] {
+            open(left, to);
+        }
+        for to in ["10.0.2.1:8080", "[fd00:2::1]:8080", "10.0.5.3:11434", "[fd00:5::3]:11434"] {
+            open(&world.friend, to);
+        }
+        let dropped = seatbelt.status().unwrap().dropped_by_interface["forward"].contains_key("vmbr0");
+        assert_eq!(dropped, forwarded == Forwarded::Drop, "br_netfilter {netfilter}");
+    }
+}
+
+/// An `[[allow]]` opens the host to a container, not one that only the profile implies; each in its place.
+#[test]
+fn a_container_is_let_in_by_an_allow_that_names_it() {
+    let world = World::new();
+    let to = ["10.0.3.1:11434", "[fd00:3::1]:11434"];
+    let implied = |source| Allow { implied: true, ..allow(source, None, None) };
+    let both = [allow("10.0.3.0/24", None, None), allow("fd00:3::/64", Some("docker0"), Some("ollama"))];
+    let none = [
+        implied("10.0.0.0/8"),
+        implied("fc00::/7"),
+        allow("10.0.3.0/24", Some("eth0"), None),
+        allow("10.0.9.0/24", None, None),
+    ];
+    let mut seatbelt = world.guard(&Policy { allow: none.to_vec(), ..support::policy() });
+    to.iter().for_each(|to| closed(&world.container, to));
+    open(&world.stranger, "10.0.1.1:11434");
+    let policy = Policy { allow: both.to_vec(), ..support::policy() };
+    world.host.within(|| seatbelt.apply(&lower(&policy, &Surroundings::default())).unwrap());
+    to.iter().for_each(|to| open(&world.container, to));
+    closed(&world.stranger, "10.0.1.1:11434");
+    let counters = seatbelt.status().unwrap().counters;
+    assert!(counters["prerouting_allowed"].packets > 0 && counters["input_allowed"].packets > 0, "{counters:?}");
+}
+
 #[test]
 fn observe_counts_and_drops_nothing() {
     let world = World::new();
     world.publish();
-    let mut seatbelt = world.guard(&Policy { mode: Mode::Observe, ..support::policy() });
+    world.host.nft("add rule inet other nat udp dport 8084 redirect to :11434").unwrap();
+    let mut policy = Policy { mode: Mode::Observe, ..support::policy() };
+    policy.services[0].protocols.insert(Protocol::Udp);
+    let mut seatbelt = world.guard(&policy);
     for to in ["10.0.1.1:8080", "[fd00:1::1]:8080", "10.0.1.1:8081", "10.0.1.1:11434", "10.0.2.2:11434"] {
         open(&world.stranger, to);
     }
@@ -330,4 +420,9 @@ fn observe_counts_and_drops_nothing() {
     for chain in ["prerouting", "input", "forward"] {
         assert!(status.would_drop_by_interface[chain]["eth0"].packets > 0, "{chain}");
     }
+    // Once, though it is looked at twice.
+    let count = |seatbelt: &mut Seatbelt| seatbelt.status().unwrap().would_drop_by_interface["input"]["eth0"].packets;
+    let before = count(&mut seatbelt);
+    world.stranger.within(|| UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"x", "10.0.1.1:8084").unwrap());
+    support::eventually(|| count(&mut seatbelt) == before + 1);
 }

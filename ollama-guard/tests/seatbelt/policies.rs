@@ -65,8 +65,10 @@ fn services() -> impl Strategy<Value = Vec<Service>> {
 
 fn allow() -> impl Strategy<Value = Allow> {
     let interface = proptest::option::of(select(INTERFACES.to_vec()));
-    (select(NETWORKS.to_vec()), interface, proptest::option::of(select(vec!["one", "two"])))
-        .prop_map(|(source, interface, service)| support::allow(source, interface, service))
+    let service = proptest::option::of(select(vec!["one", "two"]));
+    (select(NETWORKS.to_vec()), interface, service, any::<bool>()).prop_map(|(source, interface, service, implied)| {
+        Allow { implied, ..support::allow(source, interface, service) }
+    })
 }
 
 pub(crate) fn policy() -> impl Strategy<Value = Policy> {
@@ -91,11 +93,14 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
 }
 
 pub(crate) fn surroundings() -> impl Strategy<Value = Surroundings> {
-    (names(&["br-lan", "br-1", "docker0"]), names(&["br-lan", "vmbr0", "br-1", "docker0"]), names(&["red", "blue"]))
-        .prop_map(|(not_containers, bridges, vrf_devices)| Surroundings {
+    let bridges = names(&["br-lan", "vmbr0", "br-1", "docker0"]);
+    (names(&["br-lan", "br-1", "docker0"]), bridges, names(&["red", "blue"]), any::<bool>()).prop_map(
+        |(not_containers, bridges, vrf_devices, bridges_translate)| Surroundings {
             not_containers,
             bridges,
             vrf_devices,
-            derived: BTreeSet::new(),
-        })
+            bridges_translate,
+            ..Surroundings::default()
+        },
+    )
 }

@@ -114,6 +114,7 @@ pub(crate) fn allow(source: &str, interface: Option<&str>, service: Option<&str>
         interface: interface.map(|name| name.parse().unwrap()),
         service: service.map(|name| name.parse().unwrap()),
         comment: None,
+        implied: false,
     }
 }
 

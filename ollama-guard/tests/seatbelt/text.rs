@@ -40,6 +40,7 @@ fn nft_reads_every_kind_of_policy() {
         not_containers: ["br-lan".parse().unwrap()].into(),
         bridges: ["br-lan".parse().unwrap(), "docker0".parse().unwrap()].into(),
         vrf_devices: ["red".parse().unwrap()].into(),
+        bridges_translate: true,
         ..Surroundings::default()
     };
     nft_agrees([
@@ -57,7 +58,8 @@ fn nft_reads_every_kind_of_match() {
     use AddressType::{Anycast, Broadcast, Local, Multicast, Unicast, Unreachable};
     let kinds = [Unicast, Local, Broadcast, Anycast, Multicast, Unreachable];
     let (names, ports, addresses) = ("names".to_owned(), "ports".to_owned(), "addresses".to_owned());
-    let mut matches = vec![Match::NoMember, Match::ProtocolIsNeither, Match::DestinationNotIn(addresses.clone())];
+    let mut matches = vec![Match::NoMember, Match::NoIngress, Match::Translated];
+    matches.extend([Match::ProtocolIsNeither, Match::DestinationNotIn(addresses.clone())]);
     matches.extend([Protocol::Tcp, Protocol::Udp].map(Match::ProtocolIsNot));
     matches.extend([Family::V4, Family::V6].map(Match::LaterFragment));
     for device in [Device::Ingress, Device::Egress, Device::Member] {

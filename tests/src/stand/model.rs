@@ -132,6 +132,7 @@ impl Policy for Model {
         let Some(source) = source.ip() else { return false };
         self.policy.allow.iter().any(|allow| {
             allow.source.contains(&source)
+                && (self.class == Class::Guarded || !allow.implied)
                 && allow.interface.as_ref().is_none_or(|only| *only == self.interface)
                 && allow.service.as_ref().is_none_or(|only| self.services.index(only) == service)
         })

@@ -20,6 +20,7 @@ mod macvlan;
 mod mapped;
 mod planted;
 mod reused_index;
+mod same_bridge;
 mod scans;
 mod segment_local;
 mod segment_routing;

@@ -17,6 +17,7 @@ pub(super) fn collect(snapshot: &mut Snapshot, seen: &Seen<'_>) {
             snapshot.seatbelt.dropped = chains.map(|(chain, count)| ((*chain).to_owned(), count.packets)).collect();
             snapshot.problems.extend(bypasses(snapshot, seen, &status));
             snapshot.problems.extend(remapped(&status));
+            snapshot.seatbelt.owned = status.owner.is_some();
             snapshot.seatbelt.state = state(status, seen.state.allow_elided);
         }
         Err(error) => {

@@ -19,12 +19,15 @@ const NOT_EQUAL: u32 = 1;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 
+const META_IIF: u32 = 4;
 const META_L4PROTO: u32 = 16;
 const META_NFPROTO: u32 = 15;
 const META_IIFNAME: u32 = 6;
 const META_OIFNAME: u32 = 7;
 const META_SDIF: u32 = 33;
 const META_SDIFNAME: u32 = 34;
+const CONNTRACK_DIRECTION: u32 = 1;
+const CONNTRACK_STATUS: u32 = 2;
 
 /// The instructions of a rule.
 pub(super) fn of(rule: &Rule) -> Vec<Object> {
@@ -53,6 +56,14 @@ fn condition(condition: &Match) -> Vec<Object> {
             vec![meta(name_of(*device), REGISTER_1), compare(EQUAL, key)]
         }
         Match::NoMember => vec![meta(META_SDIF, REGISTER_1), compare(EQUAL, vec![0; 4])],
+        Match::NoIngress => vec![meta(META_IIF, REGISTER_1), compare(EQUAL, vec![0; 4])],
+        Match::Translated => {
+            /// `IPS_DST_NAT` (`include/uapi/linux/netfilter/nf_conntrack_common.h`)
+            const TRANSLATED: u32 = 1 << 5;
+            let original = [conntrack(CONNTRACK_DIRECTION), compare(EQUAL, vec![0])];
+            let status = [conntrack(CONNTRACK_STATUS), mask(TRANSLATED.to_ne_bytes().to_vec())];
+            original.into_iter().chain(status).chain([compare(NOT_EQUAL, vec![0; 4])]).collect()
+        }
         Match::Devices(set) => {
             vec![meta(META_IIFNAME, REGISTER_1), meta(META_OIFNAME, REGISTER_2), lookup(set, false)]
         }
@@ -122,6 +133,10 @@ fn expression(name: &str) -> Object {
 
 fn meta(key: u32, register: u32) -> Object {
     expression("meta").with(sys::NFTNL_EXPR_META_KEY, key).with(sys::NFTNL_EXPR_META_DREG, register)
+}
+
+fn conntrack(key: u32) -> Object {
+    expression("ct").with(sys::NFTNL_EXPR_CT_KEY, key).with(sys::NFTNL_EXPR_CT_DREG, REGISTER_1)
 }
 
 fn payload(base: u32, offset: u32, length: u32, register: u32) -> Object {

@@ -50,9 +50,9 @@ impl Display for Set {
 impl Display for Chain {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n\tchain {} {{", self.name)?;
-        if let Some(hook) = self.hook {
-            let priority = if hook.priority() == 0 { "filter" } else { "raw" };
-            writeln!(f, "\t\ttype filter hook {} priority {priority}; policy accept;", hook.as_str())?;
+        if let Some(place) = self.hook {
+            let (hook, priority) = (place.hook_name(), place.priority());
+            writeln!(f, "\t\ttype filter hook {hook} priority {priority}; policy accept;")?;
         }
         for rule in &self.rules {
             writeln!(f, "\t\t{rule}")?;
@@ -112,6 +112,8 @@ impl Display for Match {
             Self::Device { device, set, negated } => write!(f, "{device} {}@{set}", not(negated)),
             Self::DeviceIs(device, name) => write!(f, "{device} \"{name}\""),
             Self::NoMember => write!(f, "meta sdif 0"),
+            Self::NoIngress => write!(f, "meta iif 0"),
+            Self::Translated => write!(f, "ct direction original ct status dnat"),
             Self::Devices(set) => write!(f, "iifname . oifname @{set}"),
             Self::Port { set, negated } => write!(f, "meta l4proto . th dport {}@{set}", not(negated)),
             Self::ProtocolIsNot(Protocol::Tcp) => write!(f, "meta l4proto != tcp"),

@@ -20,19 +20,21 @@ pub struct Surroundings {
     pub bridges: BTreeSet<InterfaceName>,
     /// VRF devices: what arrives on a member passes prerouting a second time under the device's name.
     pub vrf_devices: BTreeSet<InterfaceName>,
+    /// `br_netfilter` is loaded: DNAT also sends frames elsewhere inside one bridge.
+    pub bridges_translate: bool,
     /// Host ports behind which a userland proxy leads to a guarded port.
     pub derived: BTreeSet<Derived>,
 }
 
 impl Surroundings {
-    /// What the interfaces say; derived ports are another's business.
+    /// What the interfaces say; the rest is another's business.
     pub fn of(placements: &Placements, links: &Links) -> Self {
         let bridges = links.iter().filter(|link| link.kind == Kind::Bridge).map(|link| link.name.clone());
         Self {
             not_containers: placements.refused_containers.clone(),
             bridges: bridges.collect(),
             vrf_devices: placements.vrf_devices.clone(),
-            derived: BTreeSet::new(),
+            ..Self::default()
         }
     }
 }
@@ -76,7 +78,7 @@ pub fn lower(policy: &Policy, surroundings: &Surroundings) -> Ruleset {
             sets.push(Set { name: names::counted(hook, observed), elements: Elements::Counted });
         }
     }
-    Ruleset { sets, counters: CounterName::all(), chains: chains::of(policy, &allows) }
+    Ruleset { sets, counters: CounterName::all(), chains: chains::of(policy, &allows, surroundings) }
 }
 
 fn exact(name: &str, interfaces: &BTreeSet<InterfaceName>) -> Set {
@@ -110,7 +112,8 @@ mod tests {
     use super::*;
     use crate::config::built_in;
     use crate::plan::fixture::{link, member, nic};
-    use crate::seatbelt::ruleset::{PacketFacts, Transport, Verdict};
+    use crate::policy::{Forwarded, Mode};
+    use crate::seatbelt::ruleset::{Carried, PacketFacts, Transport, Verdict};
 
     #[test]
     fn the_surroundings_are_the_interfaces_that_names_alone_would_misjudge() {
@@ -131,31 +134,67 @@ mod tests {
                 not_containers: names(&["br-lan", "br-0"]),
                 bridges: names(&["docker0", "br-lan"]),
                 vrf_devices: names(&["blue"]),
-                derived: BTreeSet::new(),
+                ..Surroundings::default()
             }
         );
     }
 
-    /// With `br_netfilter` frames from port to port of a bridge are here too. They are not for this host.
+    /// With `br_netfilter` frames from port to port of a bridge are here too. They are not for this host; what is routed
+    /// is, and what DNAT sent elsewhere.
     #[test]
-    fn what_stays_inside_a_bridge_passes_and_what_leaves_it_is_judged() {
-        let surroundings = Surroundings { bridges: ["vmbr0".parse().unwrap()].into(), ..Surroundings::default() };
-        let ruleset = lower(&built_in(), &surroundings);
-        let verdict = |ingress: &str, egress: &str| {
-            ruleset.evaluate(&PacketFacts {
-                hook: Hook::Forward,
-                ingress: ingress.parse().unwrap(),
-                egress: egress.parse().ok(),
-                member: None,
-                source: [203, 0, 113, 9].into(),
-                destination: AddressType::Unicast,
-                transport: Transport::Port(6, 11434),
-            })
-        };
-        assert_eq!(verdict("vmbr0", "vmbr0"), Verdict::Accept);
-        assert_eq!(verdict("vmbr0", "eth0"), Verdict::Drop);
-        assert_eq!(verdict("eth0", "vmbr0"), Verdict::Drop);
-        assert_eq!(verdict("eth0", "eth0"), Verdict::Drop, "it is no bridge");
+    fn what_is_bridged_passes_and_what_is_routed_or_translated_is_judged() {
+        let bridges = ["vmbr0", "docker0"].map(|name| name.parse().unwrap()).into();
+        let surroundings = Surroundings { bridges, bridges_translate: true, ..Surroundings::default() };
+        for forwarded in [Forwarded::Drop, Forwarded::Pass] {
+            let ruleset = lower(&Policy { forwarded, ..built_in() }, &surroundings);
+            let verdict = |ingress: &str, egress: &str, carried| {
+                ruleset.evaluate(&PacketFacts {
+                    hook: Hook::Forward,
+                    ingress: ingress.parse().unwrap(),
+                    egress: egress.parse().ok(),
+                    member: None,
+                    source: [203, 0, 113, 9].into(),
+                    destination: AddressType::Unicast,
+                    transport: Transport::Port(6, 11434),
+                    carried,
+                })
+            };
+            let onward = if forwarded == Forwarded::Pass { Verdict::Accept } else { Verdict::Drop };
+            assert_eq!(verdict("vmbr0", "vmbr0", Carried::Bridged), Verdict::Accept);
+            assert_eq!(verdict("vmbr0", "vmbr0", Carried::BridgedTranslated), onward);
+            assert_eq!(verdict("vmbr0", "vmbr0", Carried::Routed), onward);
+            for ends in [("vmbr0", "eth0"), ("eth0", "vmbr0"), ("eth0", "eth0")] {
+                assert_eq!(verdict(ends.0, ends.1, Carried::Routed), onward, "{ends:?}");
+            }
+            for carried in [Carried::Routed, Carried::Bridged, Carried::BridgedTranslated] {
+                assert_eq!(verdict("docker0", "docker0", carried), Verdict::Accept, "containers among themselves");
+            }
+            assert_eq!(verdict("vmbr0", "docker0", Carried::Routed), Verdict::Drop);
+        }
+    }
+
+    /// What is rewritten after the first look is judged at the last one; each refused packet is counted once.
+    #[test]
+    fn what_is_refused_is_counted_once_however_often_it_is_looked_at() {
+        for mode in [Mode::Enforce, Mode::Observe] {
+            let ruleset = lower(&Policy { mode, ..built_in() }, &Surroundings::default());
+            for hook in Hook::ALL {
+                let facts = PacketFacts {
+                    hook,
+                    ingress: "eth0".parse().unwrap(),
+                    egress: "eth1".parse().ok(),
+                    member: None,
+                    source: [203, 0, 113, 9].into(),
+                    destination: AddressType::Local,
+                    transport: Transport::Port(6, 11434),
+                    carried: Carried::Routed,
+                };
+                let counted =
+                    |facts: &PacketFacts| ruleset.trace(facts).iter().filter(|rule| rule.counter.is_some()).count();
+                assert_eq!(counted(&facts), 1, "{hook:?}, {mode:?}");
+                assert_eq!(counted(&PacketFacts { ingress: "wg0".parse().unwrap(), ..facts }), 1, "{hook:?}, {mode:?}");
+            }
+        }
     }
 
     #[test]
