@@ -18,8 +18,8 @@ pub struct Target<'a> {
     pub interface: u32,
     /// Its name, for messages.
     pub name: &'a str,
-    /// It has no Ethernet header.
-    pub layer3: bool,
+    /// What it receives that is to be judged there.
+    pub receives: Receives,
     /// What of ours is attached there now, from [`Wall::standing`].
     pub current: Option<&'a Attachment>,
     /// If that is XDP: native, rather than generic.
@@ -28,6 +28,17 @@ pub struct Target<'a> {
     pub rules: &'a KernelRules,
     /// Hooks to try, best first.
     pub hooks: &'a [Hook],
+}
+
+/// What of an interface's packets is judged there: which of the programs it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receives {
+    /// Ethernet frames.
+    Frames,
+    /// Packets without an Ethernet header.
+    Packets,
+    /// As a member of a bridge, bond or team: the frames that its master never sees. By traffic control only.
+    LinkLocal,
 }
 
 /// What became of a [`Target`].
@@ -47,10 +58,11 @@ pub struct Enforced {
 
 impl Target<'_> {
     const fn family(&self, hook: Hook) -> Family {
-        match hook {
-            Hook::XdpNative | Hook::XdpGeneric => Family::Xdp,
-            Hook::Tcx | Hook::Clsact if self.layer3 => Family::TcLayer3,
-            Hook::Tcx | Hook::Clsact => Family::Tc,
+        match (hook, self.receives) {
+            (Hook::XdpNative | Hook::XdpGeneric, _) => Family::Xdp,
+            (Hook::Tcx | Hook::Clsact, Receives::Frames) => Family::Tc,
+            (Hook::Tcx | Hook::Clsact, Receives::Packets) => Family::TcLayer3,
+            (Hook::Tcx | Hook::Clsact, Receives::LinkLocal) => Family::TcMember,
         }
     }
 

@@ -57,6 +57,11 @@ pub(super) fn attach(pins: &PinDirectory, interface: u32, program: BorrowedFd<'_
     Ok(put?)
 }
 
+/// Is there a qdisc of any kind to hold filters?
+pub(super) fn has_qdisc(interface: u32) -> Result<bool, DatapathError> {
+    Ok(tc::has_qdisc(interface)?)
+}
+
 /// The lowest priority whose place in line a program can share. The kernel keeps filters of one kind and protocol
 /// under a priority, newer ones first, so that ours leads unless somebody else's kind took the first.
 fn first_priority(filters: &[Filter]) -> u16 {

@@ -14,6 +14,7 @@ mod established;
 mod fast_open;
 mod foreign_program;
 mod fragments;
+mod link_local;
 mod loopback;
 mod macvlan;
 mod mapped;

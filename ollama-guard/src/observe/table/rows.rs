@@ -100,7 +100,8 @@ fn hook(interface: &Interface) -> String {
 }
 
 fn packets(interface: &Interface, fate: Fate) -> String {
-    if attached(&interface.attachment) { grouped(interface.count(fate).packets) } else { "-".to_owned() }
+    let counts = attached(&interface.attachment) || !interface.counters.is_empty();
+    if counts { grouped(interface.count(fate).packets) } else { "-".to_owned() }
 }
 
 fn rate(interface: &Interface, fate: Fate, earlier: Earlier<'_>) -> String {
@@ -116,10 +117,18 @@ fn rate(interface: &Interface, fate: Fate, earlier: Earlier<'_>) -> String {
 
 fn last_drop(interface: &Interface, with_source: bool) -> String {
     match (&interface.attachment, &interface.last_drop) {
-        (Attachment::NotNeeded(why), _) => why.clone(),
+        // A member, and what its master never saw.
+        (Attachment::NotNeeded(why), Some(last)) => format!("{why}, {}", when(*last, with_source)),
+        (Attachment::NotNeeded(why), None) => why.clone(),
         (Attachment::Missing(_), _) => "not attached".to_owned(),
-        (_, Some(LastDrop { source: Some(source), age })) if with_source => format!("{} from {source}", ago(*age)),
-        (_, Some(LastDrop { age, .. })) => ago(*age),
+        (_, Some(last)) => when(*last, with_source),
         (_, None) => "-".to_owned(),
+    }
+}
+
+fn when(last: LastDrop, with_source: bool) -> String {
+    match last.source {
+        Some(source) if with_source => format!("{} from {source}", ago(last.age)),
+        _ => ago(last.age),
     }
 }
