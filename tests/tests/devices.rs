@@ -48,6 +48,7 @@ in_each_arrangement!(
     vlan_off_the_frame,
     bond,
     bond_in_reserve,
+    brouted,
     vrf,
     macvlan,
     ipvlan_l2,
@@ -196,6 +197,31 @@ fn bond_in_reserve(layers: Layers) -> Result<()> {
     ensure!(arrived()? == 0, "a guarded one");
     if layers == Layers::Tc {
         ensure!(guard.interface("inet0")?["dropped_packets"].as_u64() >= Some(2), "{}", guard.interface("inet0")?);
+    }
+    guard.down()
+}
+
+/// A frame that a bridge is told to route (`br_handle_frame`, `net/bridge/br_input.c`) arrives on its port. The eBPF layer
+/// sees what it sees of any frame, and cannot know; nftables stops it by the port's name.
+fn brouted(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("ebtables-legacy"));
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let rule = ["-t", "broute", "-A", "BROUTING", "-i", "inet0", "-j", "DROP"];
+    if let Err(error) = world.guard.run("ebtables-legacy", &rule) {
+        println!("this kernel does not know the table: {error:#}");
+        return Ok(());
+    }
+    world.guard.ip("link add br0 type bridge\nlink set br0 up\nlink set inet0 master br0")?;
+    let everybody = attempts([&internet]);
+    let listener = Listener::http(&world.guard, PORT)?;
+    everybody.iter().try_for_each(|attempt| answers_soon(PORT, *attempt)).context("an unguarded host")?;
+    let mut guard =
+        Guard::managed(&world.guard, &layers.policy("[interfaces]\ntrusted = [\"lo\"]\n[metrics]\nlisten = \"\""))?;
+    if layers == Layers::Tc {
+        answers(PORT, &everybody).context("what the eBPF layer cannot know")?;
+    } else {
+        silent(&listener, PORT, &everybody)?;
     }
     guard.down()
 }

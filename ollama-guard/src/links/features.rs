@@ -11,7 +11,7 @@ mod netdev;
 use std::collections::BTreeSet;
 
 pub use ethtool::Channels;
-pub(super) use netdev::takes_fragments;
+pub use netdev::takes_fragments;
 
 use super::{Link, Mtu, NetlinkError, Queues};
 

@@ -63,7 +63,11 @@ impl KernelRules {
             class,
             observe: policy.mode == Mode::Observe,
             containers_may_enter: class == Class::Container && policy.container_access == ContainerAccess::Allow,
-            onward: if class == Class::Guarded && policy.forwarded == Forwarded::Pass { Onward::Pass } else { Onward::Drop },
+            onward: if class == Class::Guarded && policy.forwarded == Forwarded::Pass {
+                Onward::Pass
+            } else {
+                Onward::Drop
+            },
             ports: derived.iter().copied().chain(configured).collect(),
             allow,
         }
@@ -90,7 +94,8 @@ impl KernelRules {
         rules.forward = self.onward as u8;
         rules.allows_v4 = self.allow.keys().any(|net| matches!(net, IpNet::V4(_))).into();
         rules.allows_v6 = self.allow.keys().any(|net| matches!(net, IpNet::V6(_))).into();
-        rules.refuses_all = (self.class == Class::Guarded && self.onward == Onward::Drop && self.allow.is_empty()).into();
+        rules.refuses_all =
+            (self.class == Class::Guarded && self.onward == Onward::Drop && self.allow.is_empty()).into();
         rules.seed = seed;
         for guarded in &self.ports {
             let (word, bit) = (usize::from(guarded.port >> 6), guarded.port & 63);

@@ -12,8 +12,8 @@ const A_DEV_XDP_FEATURES: u16 = 3;
 /// `NETDEV_XDP_ACT_RX_SG`: takes frames of several buffers.
 const RX_SG: u64 = 1 << 5;
 
-/// Does the driver take frames of several buffers in XDP? An error where the kernel cannot say.
-pub(in crate::links) fn takes_fragments(index: u32) -> Result<bool, NetlinkError> {
+/// Does the driver of this interface take frames of several buffers in XDP? An error where the kernel cannot say: before 6.3.
+pub fn takes_fragments(index: u32) -> Result<bool, NetlinkError> {
     let mut features = 0;
     let mut attributes = Vec::new();
     push_attribute(&mut attributes, A_DEV_IFINDEX, &index.to_ne_bytes());

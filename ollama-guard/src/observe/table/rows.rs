@@ -60,7 +60,7 @@ fn quiet(interface: &Interface) -> bool {
 fn tone(interface: &Interface) -> Option<Tone> {
     match interface.attachment {
         Attachment::Attached { .. } => None,
-        Attachment::NotNeeded(_) => Some(Tone::Faint),
+        Attachment::NotNeeded(_) | Attachment::Member(_) => Some(Tone::Faint),
         Attachment::Missing(_) => Some(Tone::Bad),
     }
 }
@@ -94,14 +94,18 @@ fn columns(shown: &[&Interface], mode: Mode, earlier: Option<Earlier<'_>>, narro
 fn hook(interface: &Interface) -> String {
     match &interface.attachment {
         Attachment::Attached { hook, .. } => hook.as_str().to_owned(),
-        Attachment::NotNeeded(_) => "-".to_owned(),
+        Attachment::NotNeeded(_) | Attachment::Member(_) => "-".to_owned(),
         Attachment::Missing(_) => "NONE".to_owned(),
     }
 }
 
 fn packets(interface: &Interface, fate: Fate) -> String {
-    let counts = attached(&interface.attachment) || !interface.counters.is_empty();
-    if counts { grouped(interface.count(fate).packets) } else { "-".to_owned() }
+    let is_member = matches!(interface.attachment, Attachment::Member(_));
+    if attached(&interface.attachment) || is_member && !interface.counters.is_empty() {
+        grouped(interface.count(fate).packets)
+    } else {
+        "-".to_owned()
+    }
 }
 
 fn rate(interface: &Interface, fate: Fate, earlier: Earlier<'_>) -> String {
@@ -117,9 +121,8 @@ fn rate(interface: &Interface, fate: Fate, earlier: Earlier<'_>) -> String {
 
 fn last_drop(interface: &Interface, with_source: bool) -> String {
     match (&interface.attachment, &interface.last_drop) {
-        // A member, and what its master never saw.
-        (Attachment::NotNeeded(why), Some(last)) => format!("{why}, {}", when(*last, with_source)),
-        (Attachment::NotNeeded(why), None) => why.clone(),
+        (Attachment::Member(why), Some(last)) => format!("{why}, {}", when(*last, with_source)),
+        (Attachment::NotNeeded(why) | Attachment::Member(why), _) => why.clone(),
         (Attachment::Missing(_), _) => "not attached".to_owned(),
         (_, Some(last)) => when(*last, with_source),
         (_, None) => "-".to_owned(),

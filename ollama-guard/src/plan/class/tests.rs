@@ -101,7 +101,10 @@ fn slaves_of_a_bond_are_left_to_it_and_it_to_its_bridge() {
         fixture::member(link(4, "bond0", Kind::Bond), 5),
         link(5, "br0", Kind::Bridge),
     ];
-    assert_eq!(outcome(&policy(), links), ["guarded member of 4", "guarded member of 4", "guarded member of 5", "guarded"]);
+    assert_eq!(
+        outcome(&policy(), links),
+        ["guarded member of 4", "guarded member of 4", "guarded member of 5", "guarded"]
+    );
 }
 
 #[test]
