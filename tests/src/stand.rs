@@ -166,6 +166,7 @@ impl Stand {
             receives: if layer3 { Receives::Packets } else { Receives::Frames },
             current,
             native: false,
+            makes_no_qdisc: false,
             rules,
             hooks: &[hook],
         };

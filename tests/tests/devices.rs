@@ -55,6 +55,7 @@ in_each_arrangement!(
     ipvlan_l3,
     ipvlan_l2_elsewhere,
     ipvlan_l3_elsewhere,
+    ipvlan_l3s_elsewhere,
     wireguard
 );
 
@@ -302,6 +303,10 @@ fn ipvlan_l2_elsewhere(layers: Layers) -> Result<()> {
 
 fn ipvlan_l3_elsewhere(layers: Layers) -> Result<()> {
     ipvlan_elsewhere(layers, "l3")
+}
+
+fn ipvlan_l3s_elsewhere(layers: Layers) -> Result<()> {
+    ipvlan_elsewhere(layers, "l3s")
 }
 
 /// A child in a container is another machine, as a macvlan child is, and may have an Ollama of its own; its parent is closed

@@ -24,6 +24,8 @@ pub struct Target<'a> {
     pub current: Option<&'a Attachment>,
     /// If that is XDP: native, rather than generic.
     pub native: bool,
+    /// A filter may only move into a qdisc that is there; none is made for it.
+    pub makes_no_qdisc: bool,
     /// What to enforce.
     pub rules: &'a KernelRules,
     /// Hooks to try, best first.
@@ -117,8 +119,14 @@ impl Wall {
             return Ok((key, false));
         }
         if hook == Hook::Clsact {
-            clsact::attach(&self.pins, target.interface, program)?;
-            return Ok((key, true));
+            let attached = clsact::attach(&self.pins, target.interface, program, !target.makes_no_qdisc);
+            return match attached {
+                // It went a moment ago, or the next one is on its way.
+                Err(error @ DatapathError::Netlink(_)) if target.makes_no_qdisc => {
+                    Err(Refusal::Busy(error.to_string()))
+                }
+                attached => Ok(attached.map(|()| (key, true))?),
+            };
         }
         if here {
             sys::update_link(sys::open_pin(&self.pins.link(target.interface))?.as_fd(), program)?;
@@ -163,7 +171,7 @@ impl Wall {
     /// A filter, which stays; made or replaced in place.
     fn filter(&mut self, target: &Target<'_>) -> Result<(), Refusal> {
         let key = self.ready(target, Hook::Clsact)?;
-        Ok(clsact::attach(&self.pins, target.interface, self.instances[&key].fd.as_fd())?)
+        Ok(clsact::attach(&self.pins, target.interface, self.instances[&key].fd.as_fd(), !target.makes_no_qdisc)?)
     }
 
     /// Guards while XDP is off: a link that is attached as long as it is held or, on kernels without TCX, a filter,

@@ -222,6 +222,11 @@ impl Wall {
         self.pins.filter(interface).exists()
     }
 
+    /// Takes the mark off an interface that lost our filter.
+    pub fn forget_filter(&self, interface: u32) -> Result<(), DatapathError> {
+        self.drop_filter(interface)
+    }
+
     /// Has the interface a qdisc on its way in, whoever made it?
     pub fn has_qdisc(&self, interface: u32) -> Result<bool, DatapathError> {
         clsact::has_qdisc(interface)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::yields::Yields;
+use super::yields::{Place, Yields};
 use super::{Host, wants_program};
 use crate::class::Class;
 use crate::datapath::{Attachment, DatapathError, ProgramKey, Receives, Standing, Target, Wall};
@@ -28,6 +28,11 @@ impl Memory {
     /// Tries everything again.
     pub(super) fn forgive(&mut self) {
         self.refusals.clear();
+    }
+
+    /// The kernel has no TCX: it was refused somewhere, and that is the one reason.
+    fn lacks_tcx(&self) -> bool {
+        self.refusals.values().flatten().any(|(hook, _)| *hook == Hook::Tcx)
     }
 
     fn forget_all_but(&mut self, links: &Links) {
@@ -125,12 +130,21 @@ pub(super) fn reconcile(
     for link in links.iter() {
         let Some(wish) = Wish::new(policy, links, placements, link, &|id| ours.contains(&id)) else { continue };
         let rules = lowered.of(policy, services, wish.class, &link.name, links.has_ipvlan(link));
-        let gives_way = memory.yields.gives_way(wall, link.index, &attachments)?;
-        let planned =
-            if gives_way { wish.choice.giving_way(!policy.layers.seatbelt) } else { wish.choice.candidates.clone() };
+        if wish.may_do_without(link) && memory.lacks_tcx() {
+            continue;
+        }
+        let place = memory.yields.place(wall, link.index, &attachments)?;
+        let gives_way = place == Place::LeftFree;
+        let planned = match place {
+            Place::Ours => wish.choice.candidates.clone(),
+            Place::LeftFree => wish.choice.giving_way(!policy.layers.seatbelt),
+            // The others too, should it go this moment.
+            Place::Theirs => [wish.choice.candidates.clone(), wish.choice.giving_way(false)].concat(),
+        };
         let refused = memory.refusals.entry(link.index).or_default();
         let hooks: Vec<Hook> = planned.into_iter().filter(|hook| !is_refused(refused, *hook)).collect();
-        let target = target(link, &wish, &rules, &hooks, &attachments);
+        let target =
+            Target { makes_no_qdisc: place == Place::Theirs, ..target(link, &wish, &rules, &hooks, &attachments) };
         match wall.enforce(&target) {
             Ok(mut enforced) => {
                 refused.append(&mut enforced.refused);
@@ -149,8 +163,9 @@ pub(super) fn reconcile(
                 lowered.programs.insert(enforced.key.clone());
                 outcome.programs.insert(enforced.key);
             }
-            // Of TCX there is only one kind, and what it takes is told of other interfaces.
-            Err(DatapathError::Attach { .. }) if wish.may_do_without(link) => {}
+            Err(error @ DatapathError::Attach { .. }) if wish.may_do_without(link) => {
+                refused.push((Hook::Tcx, error.to_string()));
+            }
             Err(error @ DatapathError::Attach { .. }) => {
                 refused.clear(); // nothing is attached: try everything again
                 let why = if gives_way { format!("{}: {GIVES_WAY}", link.name) } else { error.to_string() };
@@ -232,6 +247,7 @@ fn target<'a>(
         },
         current,
         native: current.is_some_and(native),
+        makes_no_qdisc: false,
         rules,
         hooks,
     }

@@ -12,35 +12,46 @@ use crate::links::Links;
 /// Long enough for a person who types one command after another.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// Interfaces whose qdisc somebody deleted, by index, and when that was seen.
+/// Interfaces whose qdisc somebody deleted, by index, and when that was last seen.
 #[derive(Debug, Default)]
 pub(super) struct Yields {
     since: BTreeMap<u32, Instant>,
 }
 
+/// The one place for a qdisc on an interface's way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Ours as much as anybody's.
+    Ours,
+    /// Somebody emptied it a moment ago, and may be about to take it.
+    LeftFree,
+    /// It is taken, and was emptied or changed a moment ago: our filter moves in, and makes no qdisc if this one goes as well.
+    Theirs,
+}
+
 impl Yields {
-    /// Is the place of the qdisc to be left free?
-    pub(super) fn gives_way(
+    /// Whose the place is.
+    pub(super) fn place(
         &mut self,
         wall: &Wall,
         interface: u32,
         attachments: &[Attachment],
-    ) -> Result<bool, DatapathError> {
-        let filtered = attachments.iter().any(|at| at.interface == interface && at.point == Point::Clsact);
-        if filtered || !(self.since.contains_key(&interface) || wall.had_filter(interface)) {
-            return Ok(false);
-        }
-        // Only the filter was deleted, or the place is taken: ours moves in.
-        if wall.has_qdisc(interface)? {
+    ) -> Result<Place, DatapathError> {
+        let recent = self.since.get(&interface).is_some_and(|since| since.elapsed() < PAUSE);
+        if !recent {
             self.since.remove(&interface);
-            return Ok(false);
         }
-        let since = *self.since.entry(interface).or_insert_with(Instant::now);
-        if since.elapsed() < PAUSE {
-            return Ok(true);
+        let filtered = attachments.iter().any(|at| at.interface == interface && at.point == Point::Clsact);
+        let lost = !filtered && wall.had_filter(interface);
+        if lost {
+            wall.forget_filter(interface)?;
+            self.since.insert(interface, Instant::now());
         }
-        self.since.remove(&interface);
-        Ok(false)
+        Ok(match () {
+            () if !recent && !lost => Place::Ours,
+            () if filtered || wall.has_qdisc(interface)? => Place::Theirs,
+            () => Place::LeftFree,
+        })
     }
 
     /// Forgets interfaces that are gone.
