@@ -22,6 +22,19 @@ pub enum InterfaceClass {
     Trusted = 2,
 }
 
+/// What a guarded interface does with packets that the kernel would route to another machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Onward {
+    /// They are dropped. Zero, as for [`InterfaceClass`].
+    Drop = 0,
+    /// They pass: `forwarded = "pass"`.
+    Pass = 1,
+    /// They pass if they would leave by the interface they came in on: they are for an ipvlan child in another namespace,
+    /// which takes them before they are routed, or for another machine on the same wire.
+    PassBack = 2,
+}
+
 /// A service, 1 to [`MAX_SERVICES`], or 0 where the port cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
@@ -68,7 +81,7 @@ pub struct Rules {
     pub observe: u8,
     /// 1: `container_access = "allow"`.
     pub containers_may_enter: u8,
-    /// 1: `forwarded = "pass"`.
+    /// What becomes of packets that are routed onward: [`Onward`].
     pub forward: u8,
     /// 1: some TCP port is guarded.
     pub guards_tcp: u8,

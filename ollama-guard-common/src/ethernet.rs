@@ -30,6 +30,16 @@ pub(crate) enum Payload {
     Ambiguous(Ambiguity),
 }
 
+/// Is it addressed to one of 01:80:c2:00:00:00 to 0f (IEEE 802.1Q table 8-1)? A bridge, a team and an inactive member of a
+/// bond hand such a frame up as received by the member (`is_link_local_ether_addr`, `include/linux/etherdevice.h`). One that
+/// is too short to tell counts as one.
+#[inline(always)]
+pub fn is_link_local<P: Packet + ?Sized>(frame: &P) -> bool {
+    let Some(destination) = frame.read::<[u16; 3]>(0) else { return true };
+    let [first, second, third] = destination.map(u16::from_be);
+    first == 0x0180 && second == 0xc200 && third & 0xfff0 == 0
+}
+
 /// Does an 802.1Q or 802.1ad tag with this control information belong to a VLAN interface?
 /// VID 0 is a priority tag (IEEE 802.1Q §9.6): the frame counts as untagged.
 #[inline(always)]
@@ -64,4 +74,23 @@ pub(crate) fn untag<P: Packet + ?Sized>(frame: &P, ethertype: u16, offset: usize
         return Payload::Ambiguous(Ambiguity::Extension);
     }
     Payload::Network { ethertype, offset }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sixteen_link_local_addresses_and_no_others() {
+        let link_local = |destination: [u8; 6]| is_link_local(destination.as_slice());
+        for last in 0..=0xff {
+            assert_eq!(link_local([0x01, 0x80, 0xc2, 0, 0, last]), last < 0x10);
+        }
+        for at in 0..5 {
+            let mut other = [0x01, 0x80, 0xc2, 0, 0, 0x0e];
+            other[at] ^= 1;
+            assert!(!link_local(other));
+        }
+        assert!(is_link_local([0x02; 5].as_slice()));
+    }
 }

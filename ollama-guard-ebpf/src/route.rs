@@ -25,8 +25,10 @@ pub(crate) struct Route {
 
 impl Route {
     /// Everything but a clear "onward" is for this host: fail closed. A function of its own, with its own stack: few ask.
+    /// `back`: only out of the interface it came in on is onward. (Before 5.11 the kernel does not name the interface where
+    /// it knows no neighbour, and any counts as this one: commit d1c362e1dd68.)
     #[inline(never)]
-    pub(crate) fn is_for_this_host(self, source: &Address, destination: &Address) -> bool {
+    pub(crate) fn is_for_this_host(self, source: &Address, destination: &Address, back: bool) -> bool {
         // SAFETY: a plain C structure, for which all zeroes is a value.
         let mut query: bpf_fib_lookup = unsafe { core::mem::zeroed() };
         query.ifindex = self.interface;
@@ -43,6 +45,6 @@ impl Route {
         let result = unsafe {
             fib_lookup(self.context, core::ptr::addr_of_mut!(query).cast(), size_of::<bpf_fib_lookup>() as i32, 0)
         };
-        !matches!(result, SUCCESS | NO_NEIGHBOUR | FRAGMENTATION_NEEDED)
+        !matches!(result, SUCCESS | NO_NEIGHBOUR | FRAGMENTATION_NEEDED) || back && query.ifindex != self.interface
     }
 }

@@ -3,7 +3,7 @@
 use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::maps::lpm_trie::Key;
-use ollama_guard_common::abi::{InterfaceClass, Rules, ServiceIndex};
+use ollama_guard_common::abi::{InterfaceClass, Onward, Rules, ServiceIndex};
 use ollama_guard_common::{Address, Policy, Protocol};
 
 use crate::bounds::opaque;
@@ -125,6 +125,6 @@ impl Policy for Constants {
 
     #[inline(always)]
     fn is_for_this_host(&self, source: Address, destination: Address) -> bool {
-        self.route.is_for_this_host(&source, &destination)
+        self.route.is_for_this_host(&source, &destination, rule!(forward) == Onward::PassBack as u8)
     }
 }

@@ -5,8 +5,8 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    ETHERNET_HEADER, GLANCED_V4, GLANCED_V6, Network, Packet, Suspect, Traffic, Transport, glance, is_tag, look_inside,
-    outline, outline_untagged, suspect,
+    ETHERNET_HEADER, GLANCED_V4, GLANCED_V6, Network, Packet, Suspect, Traffic, Transport, glance, is_link_local,
+    is_tag, look_inside, outline, outline_untagged, suspect,
 };
 
 use crate::access::{Datagram, Frame, Linear};
@@ -47,6 +47,17 @@ pub(crate) fn guard_tc(context: TcContext) -> i32 {
             finish(skb, suspect.glanced(network).to_bits(), act, tell_tc)
         }
     }
+}
+
+/// Members of a bridge, bond or team: only what their master never sees. Everything else is judged, and counted, there.
+#[classifier]
+pub(crate) fn guard_tc_member(context: TcContext) -> i32 {
+    let skb = context.skb.skb;
+    if !is_link_local(&linear(skb)) {
+        return TC_ACT_UNSPEC;
+    }
+    let bits = look_tc(skb);
+    if bits == 0 { TC_ACT_UNSPEC } else { finish(skb, bits, act_tc(skb, bits), tell_tc) }
 }
 
 // Global functions: the verifier checks each of them once, by itself, and not again for every way that leads to it.

@@ -27,7 +27,7 @@ mod sys;
 mod unpinned;
 mod wall;
 
-pub use attach::{Enforced, Target};
+pub use attach::{Enforced, Receives, Target};
 pub use counters::{InterfaceReading, Reading, SourceReading};
 pub use error::DatapathError;
 pub use events::{EventKey, EventReading, EventRing, Rest, Stay};

@@ -1,6 +1,7 @@
 //! The interfaces of the current network namespace, as the kernel describes them (rtnetlink), and the stream
 //! of their changes. Says what is there; [`crate::plan`] says what to do about it.
 
+mod elsewhere;
 mod events;
 pub mod features;
 mod kind;
@@ -45,6 +46,10 @@ pub struct Link {
     pub queues: Queues,
     /// Has a parent device (PCI, USB, virtio, …).
     pub physical: bool,
+    /// Its driver says that it takes frames of several buffers in XDP (`NETDEV_XDP_ACT_RX_SG`, kernel 6.3): asked of NICs only.
+    pub takes_fragments: bool,
+    /// Has an ipvlan child in another namespace, as far as this one knows of that.
+    pub ipvlan_elsewhere: bool,
     /// XDP programs attached, at most one a mode.
     pub xdp: Vec<AttachedXdp>,
 }
@@ -129,6 +134,12 @@ impl Links {
     /// was moved to another namespace: nothing here tells of that.
     pub fn stacked_on(&self, lower: u32) -> impl Iterator<Item = &Link> {
         self.iter().filter(move |link| link.lower == Some(lower) && !link.kind.is_pair())
+    }
+
+    /// Shares its frames with ipvlan children, wherever they are.
+    pub fn has_ipvlan(&self, link: &Link) -> bool {
+        let is_ipvlan = |top: &Link| matches!(top.kind, Kind::Ipvlan | Kind::Ipvtap);
+        link.ipvlan_elsewhere || self.stacked_on(link.index).any(is_ipvlan)
     }
 
     /// How many there are.

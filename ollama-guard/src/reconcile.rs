@@ -4,6 +4,7 @@
 mod lock;
 mod seatbelt;
 mod wall;
+mod yields;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -37,7 +38,7 @@ pub struct Reconciler {
     seatbelt: seatbelt::Keeper,
     /// Every interface has the program that it should have, as far as the last pass knows.
     wall_stands: bool,
-    refusals: wall::Refusals,
+    memory: wall::Memory,
     lowered: wall::Lowered,
     proxies: Lookout,
     /// What was last said of each interface, so that it is said once.
@@ -105,7 +106,7 @@ impl Reconciler {
         let caught_before = earlier.as_ref().map(|state| state.caught_before.clone()).unwrap_or_default();
         let (since, repairs_before, forgotten_before) =
             earlier.map_or_else(|| (now(), 0, 0), |state| (state.since, state.repairs, state.forgotten));
-        let (seatbelt, refusals, lowered) = Default::default();
+        let (seatbelt, memory, lowered) = Default::default();
         Ok(Self {
             wall_stands: policy.layers.wall && wall.is_some(),
             policy,
@@ -116,7 +117,7 @@ impl Reconciler {
             forgotten_before,
             wall,
             seatbelt,
-            refusals,
+            memory,
             lowered,
             proxies,
             told: BTreeMap::new(),
@@ -163,7 +164,7 @@ impl Reconciler {
 
     /// Hooks that refused an interface are tried again at the next pass.
     pub fn forgive(&mut self) {
-        self.refusals.clear();
+        self.memory.forgive();
     }
 
     /// Makes the kernel hold what policy and interfaces call for.
@@ -208,7 +209,7 @@ impl Reconciler {
     }
 
     fn pass_wall(&mut self, wall: &mut Wall, host: &Host<'_>, pass: &mut Pass) -> anyhow::Result<()> {
-        let outcome = wall::reconcile(wall, &self.policy, &self.services, host, &mut self.refusals, &mut self.lowered)?;
+        let outcome = wall::reconcile(wall, &self.policy, &self.services, host, &mut self.memory, &mut self.lowered)?;
         for (index, words) in &outcome.words {
             if self.told.get(index) != Some(words) {
                 if outcome.failed.contains(index) { warn!("{words}") } else { info!("{words}") }
@@ -260,9 +261,9 @@ impl Pass {
     }
 }
 
-/// Interfaces that need a program, whatever their class.
+/// Interfaces that need a program, whatever their class and for however little.
 fn wants_program(placements: &Placements) -> BTreeSet<u32> {
-    let attach = |placement: &Placement| matches!(placement, Placement::Attach(..));
+    let attach = |placement: &Placement| matches!(placement, Placement::Attach(..) | Placement::Member { .. });
     placements.by_index.iter().filter(|(_, placement)| attach(placement)).map(|(index, _)| *index).collect()
 }
 

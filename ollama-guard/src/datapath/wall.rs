@@ -214,7 +214,22 @@ impl Wall {
 
     /// Removes an interface's filter, if it has one.
     pub(super) fn drop_filter(&self, interface: u32) -> Result<(), DatapathError> {
-        if self.pins.filter(interface).exists() { clsact::detach(&self.pins, interface) } else { Ok(()) }
+        if self.had_filter(interface) { clsact::detach(&self.pins, interface) } else { Ok(()) }
+    }
+
+    /// Is this interface marked as having our filter? The kernel may know better.
+    pub fn had_filter(&self, interface: u32) -> bool {
+        self.pins.filter(interface).exists()
+    }
+
+    /// Takes the mark off an interface that lost our filter.
+    pub fn forget_filter(&self, interface: u32) -> Result<(), DatapathError> {
+        self.drop_filter(interface)
+    }
+
+    /// Has the interface a qdisc on its way in, whoever made it?
+    pub fn has_qdisc(&self, interface: u32) -> Result<bool, DatapathError> {
+        clsact::has_qdisc(interface)
     }
 
     /// Indices with a link or a filter, whether or not the interface still exists.

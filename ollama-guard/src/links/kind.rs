@@ -150,6 +150,19 @@ impl Kind {
         }
     }
 
+    /// As a master, leaves frames to link-local addresses (01:80:c2:00:00:00 to 0f) to its members: they go up as received
+    /// by the member. A bridge (`br_handle_frame`, `net/bridge/br_input.c`) and a team (`team_handle_frame`) do unless they
+    /// forward them, a bond (`bond_handle_frame`) on an inactive member.
+    pub const fn leaves_link_local(&self) -> bool {
+        matches!(self, Self::Bridge | Self::Bond | Self::Team)
+    }
+
+    /// Made by a container engine or a hypervisor, which may shape its traffic by an ingress qdisc: the bandwidth plugin of
+    /// CNI and libvirt add one at once, and fail if one is there.
+    pub const fn is_shaped_by_its_maker(&self) -> bool {
+        matches!(self, Self::Veth | Self::Tap)
+    }
+
     /// One end of a pair: `IFLA_LINK` names the other end, not a device below.
     pub const fn is_pair(&self) -> bool {
         matches!(self, Self::Veth | Self::Netkit)

@@ -66,6 +66,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Link, &'static str> {
         },
         queues: Queues { rx: number(IFLA_NUM_RX_QUEUES), tx: number(IFLA_NUM_TX_QUEUES) },
         physical: attributes.get(IFLA_PARENT_DEV_NAME).is_some(),
+        takes_fragments: false,
+        ipvlan_elsewhere: false,
         xdp: attributes.get(IFLA_XDP).map(programs).unwrap_or_default(),
     })
 }

@@ -106,6 +106,8 @@ pub enum Attachment {
     },
     /// None is needed: in words for the hook's column, such as `not counted` or `in br0`.
     NotNeeded(String),
+    /// A program judges what the bridge, bond or team above never sees: next to nothing. In words, `in br0`.
+    Member(String),
     /// One is needed and there is none, for this reason.
     Missing(String),
 }
@@ -245,7 +247,7 @@ impl Interface {
     pub const fn hook(&self) -> Option<Hook> {
         match self.attachment {
             Attachment::Attached { hook, .. } => Some(hook),
-            Attachment::NotNeeded(_) | Attachment::Missing(_) => None,
+            Attachment::NotNeeded(_) | Attachment::Member(_) | Attachment::Missing(_) => None,
         }
     }
 }

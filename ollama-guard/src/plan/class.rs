@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use note::Note;
 
 use crate::class::Class;
-use crate::links::{Kind, Link, Links};
+use crate::links::{Hardware, Kind, Link, Links};
 use crate::policy::{InterfaceName, NamePattern, Policy};
 
 /// What is to become of one interface.
@@ -21,6 +21,14 @@ pub enum Placement {
     Attach(Class, Vec<Note>),
     /// A member of the bridge, bond, team, … ([`Kind::gathers`]) with this index: all it receives, its master receives.
     LeftToMaster(u32),
+    /// A member too, whose master does not receive quite all ([`Kind::leaves_link_local`]): gets a program of this class for
+    /// the rest, which nftables judges by the member's name.
+    Member {
+        /// Index of the master.
+        master: u32,
+        /// Never [`Class::Trusted`]: there is nothing to refuse.
+        class: Class,
+    },
     /// Not yet; nftables covers it by name meanwhile.
     Waiting(Waiting),
     /// No program, because no stranger's packet can arrive there first.
@@ -67,6 +75,11 @@ impl Placements {
             {
                 placements.refused_containers.insert(link.name.clone());
             }
+            if let Placement::Member { class: Class::Guarded, .. } = placement
+                && policy.containers.iter().any(|pattern| pattern.matches(&link.name))
+            {
+                placements.refused_containers.insert(link.name.clone());
+            }
             if link.kind == Kind::Vrf {
                 placements.vrf_devices.insert(link.name.clone());
             }
@@ -89,7 +102,7 @@ fn place(policy: &Policy, links: &Links, link: &Link) -> Placement {
     }
     let master = link.master.and_then(|master| links.get(master));
     if let Some(master) = master.filter(|master| master.kind.gathers() && !in_a_circle(links, link)) {
-        return Placement::LeftToMaster(master.index);
+        return member(policy, links, link, master);
     }
     if link.kind.may_move_away() && !link.up {
         return Placement::Waiting(Waiting::Up);
@@ -100,6 +113,18 @@ fn place(policy: &Policy, links: &Links, link: &Link) -> Placement {
         notes.push(Note::UnknownMaster { name: master.name.clone(), kind: master.kind.clone() });
     }
     Placement::Attach(class, notes)
+}
+
+fn member(policy: &Policy, links: &Links, link: &Link, master: &Link) -> Placement {
+    // As below: one that is down may be about to move away, and receives nothing.
+    let waits = link.kind.may_move_away() && !link.up;
+    if !master.kind.leaves_link_local() || waits || link.hardware != Hardware::Ethernet {
+        return Placement::LeftToMaster(master.index);
+    }
+    match classify(policy, links, link).0 {
+        Class::Trusted => Placement::LeftToMaster(master.index),
+        class => Placement::Member { master: master.index, class },
+    }
 }
 
 fn classify(policy: &Policy, links: &Links, link: &Link) -> (Class, Vec<Note>) {

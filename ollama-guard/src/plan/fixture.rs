@@ -57,13 +57,15 @@ pub(crate) fn link(index: u32, name: &str, kind: Kind) -> Link {
         mtu: Mtu { current: 1500, min: Some(68), max: Some(65535) },
         queues: Queues { rx: Some(1), tx: Some(1) },
         physical: false,
+        takes_fragments: false,
+        ipvlan_elsewhere: false,
         xdp: Vec::new(),
     }
 }
 
 /// A NIC.
 pub(crate) fn nic(index: u32, name: &str) -> Link {
-    Link { physical: true, ..link(index, name, Kind::Physical) }
+    Link { physical: true, takes_fragments: true, ..link(index, name, Kind::Physical) }
 }
 
 pub(super) fn down(link: Link) -> Link {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use ollama_guard_common::abi::{self, InterfaceClass, ServiceIndex, ServiceSet};
+use ollama_guard_common::abi::{self, InterfaceClass, Onward, ServiceIndex, ServiceSet};
 
 use super::services::ServiceTable;
 use crate::class::Class;
@@ -32,8 +32,8 @@ pub struct KernelRules {
     pub observe: bool,
     /// `container_access = "allow"`.
     pub containers_may_enter: bool,
-    /// `forwarded = "pass"`.
-    pub forward: bool,
+    /// What becomes of packets for other machines.
+    pub onward: Onward,
     /// Guarded ports.
     pub ports: BTreeSet<GuardedPort>,
     /// Allowed sources. The longest prefix that holds an address names every service the address may reach.
@@ -67,10 +67,22 @@ impl KernelRules {
             class,
             observe: policy.mode == Mode::Observe,
             containers_may_enter,
-            forward: class == Class::Guarded && policy.forwarded == Forwarded::Pass,
+            onward: if class == Class::Guarded && policy.forwarded == Forwarded::Pass {
+                Onward::Pass
+            } else {
+                Onward::Drop
+            },
             ports: derived.iter().copied().chain(configured).collect(),
             allow,
         }
+    }
+
+    /// The same for an interface whose frames ipvlan children in other namespaces share. Theirs bear its MAC address and come
+    /// by its program, and are no more this host's than a macvlan child's: what the host would route back to the wire passes.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        let shares = self.class == Class::Guarded && self.onward == Onward::Drop;
+        Self { onward: if shares { Onward::PassBack } else { self.onward }, ..self }
     }
 
     /// The constants of the program. `seed`: random, for the gate's hash.
@@ -83,10 +95,11 @@ impl KernelRules {
         } as u8;
         rules.observe = self.observe.into();
         rules.containers_may_enter = self.containers_may_enter.into();
-        rules.forward = self.forward.into();
+        rules.forward = self.onward as u8;
         rules.allows_v4 = self.allow.keys().any(|net| matches!(net, IpNet::V4(_))).into();
         rules.allows_v6 = self.allow.keys().any(|net| matches!(net, IpNet::V6(_))).into();
-        rules.refuses_all = (self.class == Class::Guarded && !self.forward && self.allow.is_empty()).into();
+        rules.refuses_all =
+            (self.class == Class::Guarded && self.onward == Onward::Drop && self.allow.is_empty()).into();
         rules.seed = seed;
         for guarded in &self.ports {
             let (word, bit) = (usize::from(guarded.port >> 6), guarded.port & 63);

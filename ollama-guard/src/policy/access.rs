@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerAccess, InterfaceName, Mode, Policy};
+use super::{Allow, ContainerAccess, InterfaceName, Mode, Policy};
 use crate::class::Class;
 
 /// What the policy makes of packets to a guarded port of this host that arrive on an interface.
@@ -36,10 +36,14 @@ impl Policy {
             Class::Container => self.container_access == ContainerAccess::Allow,
             Class::Guarded => false,
         };
-        let is_named = |named: &Option<InterfaceName>| named.as_ref().is_none_or(|named| named == interface);
+        // What a profile implies is for guarded interfaces only.
+        let admits = |allow: &Allow| {
+            let is_here = allow.interface.as_ref().is_none_or(|named| named == interface);
+            is_here && (class == Class::Guarded || !allow.implied)
+        };
         if is_open || self.mode == Mode::Observe {
             Access::Open
-        } else if class == Class::Guarded && self.allow.iter().any(|allow| is_named(&allow.interface)) {
+        } else if self.allow.iter().any(admits) {
             Access::AllowList
         } else {
             Access::Closed
@@ -51,7 +55,6 @@ impl Policy {
 mod tests {
     use super::*;
     use crate::config::built_in;
-    use crate::policy::Allow;
 
     #[test]
     fn a_class_opens_or_closes_and_an_allow_list_makes_exceptions() {
@@ -61,9 +64,12 @@ mod tests {
         let access = |policy: &Policy, name| classes.map(|class| policy.access(class, name).as_str());
         assert_eq!(access(&policy, &eth0), ["open", "closed", "closed"]);
         let source = "192.168.1.50/32".parse().unwrap();
-        policy.allow = vec![Allow { source, interface: Some(eth0.clone()), service: None, comment: None }];
+        policy.allow = vec![Allow { source, interface: Some(eth0.clone()), service: None, comment: None, implied: false }];
         assert_eq!(policy.access(Class::Guarded, &eth0), Access::AllowList);
         assert_eq!(policy.access(Class::Guarded, &eth1), Access::Closed);
+        assert_eq!(policy.access(Class::Container, &eth0), Access::AllowList);
+        policy.allow[0].implied = true;
+        assert_eq!(policy.access(Class::Container, &eth0), Access::Closed);
         policy.container_access = ContainerAccess::Allow;
         assert_eq!(policy.access(Class::Container, &eth1), Access::Open);
         policy.mode = Mode::Observe;

@@ -10,7 +10,7 @@ use ollama_guard::policy::{InterfaceName, Policy, Protocol};
 use ollama_guard::seatbelt::ruleset::{
     AddressType, Carried, Hook, PacketFacts, Ruleset, Surroundings, Transport, Verdict, lower,
 };
-use ollama_guard_common::abi::{InterfaceClass, ServiceIndex};
+use ollama_guard_common::abi::{InterfaceClass, Onward, ServiceIndex};
 use ollama_guard_common::{self as common, Address};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -39,7 +39,7 @@ impl common::Policy for Wall<'_> {
         self.rules.containers_may_enter
     }
     fn forwards(&self) -> bool {
-        self.rules.forward
+        self.rules.onward == Onward::Pass
     }
     fn service(&self, protocol: common_protocol::Protocol, port: u16) -> Option<ServiceIndex> {
         let wanted = (protocol == common_protocol::Protocol::Tcp, port);

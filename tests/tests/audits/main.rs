@@ -15,6 +15,7 @@ mod fast_open;
 mod foreign_program;
 mod fragments;
 mod layer3;
+mod link_local;
 mod loopback;
 mod macvlan;
 mod mapped;

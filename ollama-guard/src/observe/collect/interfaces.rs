@@ -66,10 +66,8 @@ fn row(seen: &Seen<'_>, link: &Link) -> Interface {
             (*class, Attachment::NotNeeded("eBPF off".to_owned()))
         }
         Some(Placement::Attach(class, _)) => (*class, attachment(seen, link, *class)),
-        Some(Placement::LeftToMaster(master)) => {
-            let name = seen.links.get(*master).map_or_else(String::new, |master| master.name.to_string());
-            (Class::Guarded, Attachment::NotNeeded(format!("in {name}")))
-        }
+        Some(Placement::LeftToMaster(master)) => (Class::Guarded, Attachment::NotNeeded(in_master(seen, *master))),
+        Some(Placement::Member { master, class }) => (*class, member(seen, link, *master, *class)),
         Some(Placement::Waiting(Waiting::Up)) => (Class::Guarded, Attachment::NotNeeded("down".to_owned())),
         Some(Placement::NotCounted(NotCounted::Loopback)) => {
             (Class::Trusted, Attachment::NotNeeded("not counted".to_owned()))
@@ -104,6 +102,23 @@ fn row(seen: &Seen<'_>, link: &Link) -> Interface {
         last_drop: counted
             .and_then(|counted| counted.last_drop)
             .map(|last| LastDrop { source: last.source, age: last.ago }),
+    }
+}
+
+fn in_master(seen: &Seen<'_>, master: u32) -> String {
+    seen.links.get(master).map_or_else(String::new, |master| format!("in {}", master.name))
+}
+
+/// A member that has its program, or that may do without ([`Choice::member`]), is its master's affair.
+///
+/// [`Choice::member`]: crate::plan::hook::Choice::member
+fn member(seen: &Seen<'_>, link: &Link, master: u32, class: Class) -> Attachment {
+    let found = seen.attachments.iter().any(|attachment| attachment.interface == link.index);
+    let wanted = seen.state.policy.layers.wall && (found || !link.kind.is_shaped_by_its_maker());
+    match attachment(seen, link, class) {
+        Attachment::Missing(why) if wanted => Attachment::Missing(why),
+        Attachment::Attached { .. } => Attachment::Member(in_master(seen, master)),
+        _ => Attachment::NotNeeded(in_master(seen, master)),
     }
 }
 

@@ -65,7 +65,10 @@ impl<'a> From<&'a snapshot::Interface> for Interface<'a> {
             drops: by_reason(interface, Fate::Dropped),
             last_drop: interface.last_drop.map(|last| LastDrop { source: last.source, seconds_ago: seconds(last.age) }),
             hook_reason: match &interface.attachment {
-                Attachment::Attached { why, .. } | Attachment::NotNeeded(why) | Attachment::Missing(why) => why,
+                Attachment::Attached { why, .. }
+                | Attachment::NotNeeded(why)
+                | Attachment::Member(why)
+                | Attachment::Missing(why) => why,
             },
             would_drop_packets: would_drop.packets,
             would_drop_bytes: would_drop.bytes,

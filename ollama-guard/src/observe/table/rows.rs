@@ -81,7 +81,7 @@ fn quiet(interface: &Interface) -> bool {
 fn tone(interface: &Interface) -> Option<Tone> {
     match interface.attachment {
         Attachment::Attached { .. } => None,
-        Attachment::NotNeeded(_) => Some(Tone::Faint),
+        Attachment::NotNeeded(_) | Attachment::Member(_) => Some(Tone::Faint),
         Attachment::Missing(_) => Some(Tone::Bad),
     }
 }
@@ -127,13 +127,18 @@ fn access(interface: &Interface, snapshot: &Snapshot) -> String {
 fn hook(interface: &Interface) -> String {
     match &interface.attachment {
         Attachment::Attached { hook, .. } => hook.as_str().to_owned(),
-        Attachment::NotNeeded(why) => printable(why),
+        Attachment::NotNeeded(why) | Attachment::Member(why) => printable(why),
         Attachment::Missing(_) => "NONE".to_owned(),
     }
 }
 
 fn packets(interface: &Interface, fate: Fate) -> String {
-    if attached(&interface.attachment) { grouped(interface.count(fate).packets) } else { "-".to_owned() }
+    let is_member = matches!(interface.attachment, Attachment::Member(_));
+    if attached(&interface.attachment) || is_member && !interface.counters.is_empty() {
+        grouped(interface.count(fate).packets)
+    } else {
+        "-".to_owned()
+    }
 }
 
 fn rate(interface: &Interface, fate: Fate, earlier: Earlier<'_>) -> String {
@@ -148,9 +153,15 @@ fn rate(interface: &Interface, fate: Fate, earlier: Earlier<'_>) -> String {
 }
 
 fn last_drop(interface: &Interface, with_source: bool) -> String {
-    match &interface.last_drop {
-        Some(LastDrop { source: Some(source), age }) if with_source => format!("{} from {source}", ago(*age)),
-        Some(LastDrop { age, .. }) => ago(*age),
+    match interface.last_drop {
+        Some(last) => when(last, with_source),
         None => "-".to_owned(),
+    }
+}
+
+fn when(last: LastDrop, with_source: bool) -> String {
+    match last.source {
+        Some(source) if with_source => format!("{} from {source}", ago(last.age)),
+        _ => ago(last.age),
     }
 }

@@ -55,6 +55,26 @@ fn observe_mode() {
     assert_snapshot!(text(&day));
 }
 
+/// A port of a bridge is its bridge's affair, until its own program has refused something.
+#[test]
+fn ports_of_a_bridge() {
+    let mut day = day();
+    for (name, index, packets) in [("eth1", 8, 3), ("veth0", 9, 0)] {
+        let mut port = interface(name, index, Class::Guarded, Hook::Tcx, "");
+        port.attachment = Attachment::Member("in br0".into());
+        if packets > 0 {
+            port.counters = vec![counter(Some("ollama"), Outcome::DroppedUntrusted, packets)];
+            port.last_drop = Some(last_drop("203.0.113.9", Duration::from_secs(2)));
+        }
+        day.interfaces.insert(1, port);
+    }
+    let text = text(&day);
+    let row =
+        |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(row("eth1")[2..].join(" "), "- 0 3 in br0, 2 s ago from 203.0.113.9");
+    assert_eq!(row("veth0")[2..].join(" "), "- - - in br0");
+}
+
 #[test]
 fn layers_switched_off() {
     let mut day = day();

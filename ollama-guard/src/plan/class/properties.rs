@@ -17,7 +17,7 @@ proptest! {
                     let matched = patterns.filter(|pattern| pattern.matches(&link.name)).count() > 0;
                     prop_assert!(matched || link.kind == Kind::Loopback || *class == Class::Guarded);
                 }
-                Some(Placement::LeftToMaster(master)) => {
+                Some(Placement::LeftToMaster(master) | Placement::Member { master, .. }) => {
                     prop_assert_eq!(link.master, Some(*master));
                     let taker = last_master(&links, &placements, *master);
                     prop_assert!(taker.is_some(), "{} is left to nobody", link.name);
@@ -52,7 +52,7 @@ fn last_master(links: &Links, placements: &Placements, mut index: u32) -> Option
             return None;
         }
         match placements.get(index)? {
-            Placement::LeftToMaster(next) => index = *next,
+            Placement::LeftToMaster(next) | Placement::Member { master: next, .. } => index = *next,
             Placement::Attach(..) => return Some(index),
             Placement::Waiting(_) | Placement::NotCounted(_) => return None,
         }
