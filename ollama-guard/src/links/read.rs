@@ -1,6 +1,6 @@
 //! Asking the kernel for one interface or all of them.
 
-use super::{Link, Links, message, sysfs};
+use super::{Link, Links, message, namespaces, sysfs, uses};
 use crate::netlink::attributes::push_attribute;
 use crate::netlink::{Ask, Family, NetlinkError, Outcome, converse};
 
@@ -54,7 +54,10 @@ impl Links {
             })?;
             Ok((outcome, links))
         })?;
-        Ok(links.into_iter().map(completed).collect())
+        let mut links: Vec<Link> = links.into_iter().map(completed).collect();
+        uses::add(&mut links);
+        namespaces::add(&mut links);
+        Ok(links.into_iter().collect())
     }
 }
 

@@ -96,6 +96,6 @@ pub(crate) fn surroundings() -> impl Strategy<Value = Surroundings> {
             not_containers,
             bridges,
             vrf_devices,
-            derived: BTreeSet::new(),
+            ..Surroundings::default()
         })
 }

@@ -15,6 +15,7 @@ pub(super) mod names {
     pub(crate) const TRUSTED: &str = "trusted";
     pub(crate) const CONTAINERS: &str = "containers";
     pub(crate) const NOT_CONTAINERS: &str = "not_containers";
+    pub(crate) const WITH_CONTAINERS: &str = "with_containers";
     pub(crate) const BRIDGES: &str = "bridges";
     pub(crate) const VRF_DEVICES: &str = "vrf_devices";
     pub(crate) const INSIDE_BRIDGES: &str = "inside_bridges";
@@ -162,6 +163,9 @@ impl Judge<'_> {
                     // A container on this host is no other machine, whatever port was published for it.
                     let local = in_container(Device::Egress).to_vec();
                     rules.push(rule("this host's containers", local, self.refusal()));
+                    let mixed =
+                        Match::Device { device: Device::Egress, set: names::WITH_CONTAINERS.into(), negated: false };
+                    rules.push(rule("containers, among others", vec![mixed], self.refusal()));
                     rules.push(rule("forwarded = pass", vec![], Verdict::Accept));
                 }
                 rules
