@@ -27,8 +27,8 @@ const NETNSA_NSID: u16 = 1;
 const NETNSA_PID: u16 = 2;
 const NETNSA_FD: u16 = 3;
 
-/// A setting that the kernel shows in its first network namespace only (`net/core/sysctl_net_core.c`, since 2.6).
-const ONLY_IN_THE_FIRST: &str = "/proc/sys/net/core/netdev_budget";
+/// Settings that the kernel shows in its first network namespace only (`net/core/sysctl_net_core.c`, 2.6 to 7.2).
+const ONLY_IN_THE_FIRST: [&str; 3] = ["message_cost", "netdev_budget", "netdev_max_backlog"];
 /// Namespaces that `ip netns` and CNI keep by a name. Only root may add to it.
 const NAMED: &str = "/run/netns";
 /// The look at the processes: others decide how many there are.
@@ -41,7 +41,7 @@ const LONGEST: Duration = Duration::from_millis(20);
 /// seen from here (a container's host is not to be seen from the container), or has a name here; but not where process 1
 /// runs, if that is not here: then this is no container, and that is its host.
 pub(super) fn add(links: &mut [Link]) {
-    let all_inside = Path::new(ONLY_IN_THE_FIRST).exists();
+    let all_inside = ONLY_IN_THE_FIRST.iter().all(|setting| Path::new("/proc/sys/net/core").join(setting).exists());
     let asked: BTreeSet<i32> = if all_inside { BTreeSet::new() } else { links.iter().filter_map(question).collect() };
     let seen = if asked.is_empty() { BTreeSet::new() } else { look(asked) };
     for elsewhere in links.iter_mut().filter_map(|link| link.elsewhere.as_mut()) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Link;
 use crate::netlink::attributes::{Attributes, u16_at, u32_at};
-use crate::netlink::{Ask, Family, NetlinkError, converse};
+use crate::netlink::{Ask, Conversation, Family, NetlinkError};
 
 /// One use of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +32,7 @@ const RTM_GETROUTE: u16 = 26;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const RTN_UNICAST: u8 = 1;
+const RTPROT_KERNEL: u8 = 2;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
@@ -66,17 +67,17 @@ pub(super) fn add(links: &mut [Link]) {
 }
 
 fn read() -> Result<Uses, NetlinkError> {
-    let mut uses = Uses::new();
+    let (mut kernel, mut uses) = (Conversation::open(Family::Route)?, Uses::new());
     for family in [AF_INET, AF_INET6] {
         let mut request = [0; ROUTE_HEADER];
         request[0] = family;
         let mut left = MOST_ROUTES;
-        converse(Family::Route, "list the routes", RTM_GETROUTE, Ask::Dump, &request, |body| {
+        kernel.ask("list the routes", RTM_GETROUTE, Ask::Dump, &request, |body| {
             left = left.checked_sub(1).ok_or("there are more routes than are read")?;
             route(&mut uses, body).ok_or("a route that leads nowhere known")
         })?;
     }
-    converse(Family::Route, "list the addresses", RTM_GETADDR, Ask::Dump, &[0; ADDRESS_HEADER], |body| {
+    kernel.ask("list the addresses", RTM_GETADDR, Ask::Dump, &[0; ADDRESS_HEADER], |body| {
         address(&mut uses, body);
         Ok(())
     })?;
@@ -85,7 +86,7 @@ fn read() -> Result<Uses, NetlinkError> {
 
 /// `None`: where the route leads cannot be told (a nexthop object, with `net.ipv4.nexthop_compat_mode` off).
 fn route(uses: &mut Uses, body: &[u8]) -> Option<()> {
-    let &[family, length, _, _, _, _, _, kind, ..] = body else { return Some(()) };
+    let &[family, length, _, _, _, protocol, _, kind, ..] = body else { return Some(()) };
     // Another family's, where the kernel has not the one asked for.
     if kind != RTN_UNICAST || ![AF_INET, AF_INET6].contains(&family) {
         return Some(());
@@ -97,6 +98,8 @@ fn route(uses: &mut Uses, body: &[u8]) -> Option<()> {
     }
     let what = match (family, length) {
         (_, ..=BROADEST) => Use::DefaultRoute,
+        // To an address of the interface's own.
+        (AF_INET6, 128) if protocol == RTPROT_KERNEL => return Some(()),
         (AF_INET, 32) | (AF_INET6, 128) => Use::Address,
         _ => Use::Network,
     };

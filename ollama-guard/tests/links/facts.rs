@@ -31,8 +31,8 @@ fn each_use_is_read_from_the_kernel() {
             Use::LeasedAddress,
         ),
         (
-            "address add fd17::1/64 dev v0 valid_lft 600 preferred_lft 600",
-            "address delete fd17::1/64 dev v0",
+            "address add fd17::1/128 dev v0 valid_lft 600 preferred_lft 600",
+            "address delete fd17::1/128 dev v0",
             Use::LeasedAddress,
         ),
         ("address add 203.0.113.1/24 dev v0", "address delete 203.0.113.1/24 dev v0", Use::PublicAddress),

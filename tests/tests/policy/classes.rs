@@ -45,8 +45,8 @@ fn bridge_the_internet(world: &World, internet: &Side, bridge: &str) -> Result<(
          link set {bridge} up\n\
          address add {}/24 dev {bridge}\n\
          address add {}/64 dev {bridge} nodad\n\
-         route add default via {}\n\
-         route add default via {}",
+         route replace default via {}\n\
+         route replace default via {}",
         guard.v4, guard.v6, own.v4, own.v6
     ))
 }
@@ -82,10 +82,11 @@ fn an_uplink_is_none_whatever_its_bridge_is_called(layers: Layers) -> Result<()>
 
         // By name, as long as nothing speaks against it; and no longer.
         if bridge == "br-lan" {
-            world.guard.ip("route delete default\n-6 route delete default")?;
+            let own = internet.own;
+            world.guard.ip(&format!("route delete default via {}\nroute delete default via {}", own.v4, own.v6))?;
             becomes(&mut guard, layers, bridge, "container")?;
             answers(PORT, &attempts([&internet]))?;
-            world.guard.ip(&format!("-6 route add default via {} table 7", internet.own.v6))?;
+            world.guard.ip(&format!("route add default via {} table 7", own.v6))?;
             becomes(&mut guard, layers, bridge, "guarded")?;
             silent(&listeners[0], PORT, &attempts([&internet]))?;
         }

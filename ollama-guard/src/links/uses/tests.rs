@@ -42,7 +42,9 @@ fn what_every_interface_has_and_what_is_no_unicast_says_nothing() {
     let multicast = message(AF_INET6, 8, RTN_UNICAST, &[(RTA_OIF, &SEVEN), (RTA_DST, &[0xff; 16])]);
     let own = message(AF_INET, 32, 2, &[(RTA_OIF, &SEVEN), (RTA_DST, &[10; 4])]);
     let blackhole = message(AF_INET, 0, 6, &[]);
-    for body in [link_local, multicast, own, blackhole] {
+    let mut own_v6 = message(AF_INET6, 128, RTN_UNICAST, &[(RTA_OIF, &SEVEN), (RTA_DST, &[0xfd; 16])]);
+    own_v6[5] = RTPROT_KERNEL;
+    for body in [link_local, multicast, own, own_v6, blackhole] {
         assert_eq!(uses_of(&body), []);
     }
 }
