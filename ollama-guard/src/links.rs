@@ -7,13 +7,17 @@ pub mod features;
 mod kind;
 mod message;
 mod name;
+mod namespaces;
 mod read;
 mod sysfs;
+mod uses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use events::LinkEvents;
 pub use kind::Kind;
+pub use namespaces::Elsewhere;
+pub use uses::Use;
 
 pub use crate::netlink::NetlinkError;
 
@@ -38,6 +42,14 @@ pub struct Link {
     pub master: Option<u32>,
     /// Index of the device it sits on (VLAN, macvlan, tunnel) or is paired with (veth), if in this namespace.
     pub lower: Option<u32>,
+    /// Where that device is, if in another network namespace.
+    pub elsewhere: Option<Elsewhere>,
+    /// A tap whose frames carry virtio's header (`IFF_VNET_HDR`): hypervisors ask for it, VPNs do not.
+    pub virtio: bool,
+    /// What arrives there is routed onward if it is for another machine (`net.ipv4.conf.NAME.forwarding`, or IPv6's).
+    pub forwards: bool,
+    /// What this host uses it for, by its routing tables and addresses.
+    pub uses: BTreeSet<Use>,
     /// Hardware address; empty for most layer-3 devices.
     pub address: Box<[u8]>,
     /// MTU and its limits.

@@ -34,7 +34,7 @@ pub struct Policy {
     pub services: Vec<Service>,
     /// Interfaces whose traffic passes and is counted.
     pub trusted: Vec<NamePattern>,
-    /// Container bridges, if all their members are veth or tap.
+    /// Names of interfaces that lead to containers or virtual machines, as far as no fact speaks against it.
     pub containers: Vec<NamePattern>,
     /// May containers reach the host's own guarded ports?
     pub container_access: ContainerAccess,

@@ -74,6 +74,8 @@ pub struct Pass {
     pub failed: usize,
     /// Some interface has a lesser hook, because a better one is taken just now.
     pub busy: bool,
+    /// The class of some interface depends on what no event tells.
+    pub unsettled: bool,
     /// Links, programs or tables that were changed.
     pub changed: usize,
     /// The nftables layer is wanted and not in place.
@@ -180,7 +182,12 @@ impl Reconciler {
         } else {
             seatbelt::Outcome::default()
         };
-        let mut pass = Pass { seatbelt_failed: belt.failed, retry: belt.retry, ..Pass::default() };
+        let mut pass = Pass {
+            seatbelt_failed: belt.failed,
+            retry: belt.retry,
+            unsettled: placements.unsettled,
+            ..Pass::default()
+        };
         pass.changed += usize::from(belt.changed);
         if let Some(mut wall) = self.wall.take() {
             let nowhere = Placements::default();
@@ -257,7 +264,7 @@ impl Reconciler {
 impl Pass {
     /// All is as the policy wants it.
     pub const fn is_complete(&self) -> bool {
-        self.failed == 0 && !self.busy && !self.seatbelt_failed
+        self.failed == 0 && !self.busy && !self.seatbelt_failed && !self.unsettled
     }
 }
 

@@ -9,8 +9,9 @@ use crate::policy::{
     Profile, Protocol, Service, SourceLimits,
 };
 
-/// The bridges that container engines and hypervisors make.
-const CONTAINERS: [&str; 12] = [
+/// The bridges that container engines and hypervisors make, and the pairs of `systemd-nspawn`: those have a network, and
+/// nothing but their name tells them from the way to a router.
+const CONTAINERS: [&str; 14] = [
     "docker0",
     "docker_gwbridge",
     "br-*",
@@ -23,6 +24,8 @@ const CONTAINERS: [&str; 12] = [
     "incusbr*",
     "mpqemubr*",
     "kube-bridge",
+    "ve-*",
+    "vz-*",
 ];
 
 /// The policy of a file that holds nothing but `profile`.

@@ -53,6 +53,7 @@ pub enum Kind {
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_TUN_TYPE: u16 = 3;
+const IFLA_TUN_VNET_HDR: u16 = 5;
 const IFF_TAP: u8 = 2;
 
 const TUNNELS: [&str; 19] = [
@@ -89,6 +90,14 @@ impl Kind {
             return if tap { Self::Tap } else { Self::Tun };
         }
         Self::from_word(&String::from_utf8_lossy(kind))
+    }
+
+    /// From the same payload: do a tap's frames carry virtio's header?
+    pub(super) fn virtio(info: &[u8]) -> bool {
+        let info = Attributes(info);
+        let data = Attributes(info.get(IFLA_INFO_DATA).unwrap_or_default());
+        info.get(IFLA_INFO_KIND).map(text) == Some(b"tun")
+            && data.get(IFLA_TUN_VNET_HDR).and_then(|header| header.first()).is_some_and(|&header| header != 0)
     }
 
     fn from_word(word: &str) -> Self {
@@ -227,5 +236,13 @@ mod tests {
         assert_eq!(Kind::parse(&info(b"tun\0", &data), true), Kind::Tun);
         assert_eq!(Kind::parse(&info(b"tun\0", &[]), true), Kind::Tap);
         assert_eq!(Kind::parse(&info(b"tun\0", &[]), false), Kind::Tun);
+    }
+
+    #[test]
+    fn virtio_s_header_is_the_kernel_s_word() {
+        let mut data = Vec::new();
+        push_attribute(&mut data, IFLA_TUN_VNET_HDR, &[1]);
+        assert!(Kind::virtio(&info(b"tun\0", &data)));
+        assert!(!Kind::virtio(&info(b"tun\0", &[])) && !Kind::virtio(&info(b"veth\0", &data)) && !Kind::virtio(&[]));
     }
 }

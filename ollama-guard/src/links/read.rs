@@ -1,6 +1,6 @@
 //! Asking the kernel for one interface or all of them.
 
-use super::{Link, Links, elsewhere, features, message, sysfs};
+use super::{Link, Links, elsewhere, features, message, namespaces, sysfs, uses};
 use crate::netlink::attributes::push_attribute;
 use crate::netlink::{Ask, Family, NetlinkError, Outcome, converse};
 
@@ -58,7 +58,10 @@ impl Links {
         })?;
         let parents = elsewhere::ipvlan_parents();
         let shared = |link: Link| Link { ipvlan_elsewhere: parents.contains(&link.index), ..link };
-        Ok(links.into_iter().map(completed).map(shared).collect())
+        let mut links: Vec<Link> = links.into_iter().map(completed).map(shared).collect();
+        uses::add(&mut links);
+        namespaces::add(&mut links);
+        Ok(links.into_iter().collect())
     }
 }
 

@@ -4,7 +4,7 @@ use crate::class::Class;
 use crate::datapath::{self, Point, ProgramKey, Reading, State};
 use crate::links::{Link, Links, XdpMode};
 use crate::observe::snapshot::{Attachment, Counter, Interface, LastDrop, Problem, Severity};
-use crate::plan::class::{NotCounted, Placement, Placements, Waiting};
+use crate::plan::class::{NotCounted, Note, Placement, Placements, Waiting};
 use crate::plan::hook::Hook;
 use crate::policy::{Access, NamePattern};
 
@@ -37,11 +37,11 @@ pub(super) fn notices(seen: &Seen<'_>) -> Vec<Problem> {
     let mut notices = Vec::new();
     for link in seen.links.iter() {
         let Some(Placement::Attach(_, notes)) = seen.placements.get(link.index) else { continue };
-        notices.extend(notes.iter().map(|note| Problem {
+        notices.extend(notes.iter().filter(|note| note.is_warning()).map(|note| Problem {
             severity: Severity::Warning,
             subject: link.name.to_string(),
             problem: note.to_string(),
-            next_step: "if that is what you want, nothing; else change the name or the configuration".to_owned(),
+            next_step: note.next_step().to_owned(),
         }));
     }
     notices.extend(seen.attachments.iter().filter_map(|attachment| behind(seen, attachment)));
@@ -65,7 +65,7 @@ fn row(seen: &Seen<'_>, link: &Link) -> Interface {
         Some(Placement::Attach(class, _)) if !seen.state.policy.layers.wall => {
             (*class, Attachment::NotNeeded("eBPF off".to_owned()))
         }
-        Some(Placement::Attach(class, _)) => (*class, attachment(seen, link, *class)),
+        Some(Placement::Attach(class, notes)) => (*class, explained(attachment(seen, link, *class), notes)),
         Some(Placement::LeftToMaster(master)) => (Class::Guarded, Attachment::NotNeeded(in_master(seen, *master))),
         Some(Placement::Member { master, class }) => (*class, member(seen, link, *master, *class)),
         Some(Placement::Waiting(Waiting::Up)) => (Class::Guarded, Attachment::NotNeeded("down".to_owned())),
@@ -119,6 +119,19 @@ fn member(seen: &Seen<'_>, link: &Link, master: u32, class: Class) -> Attachment
         Attachment::Missing(why) if wanted => Attachment::Missing(why),
         Attachment::Attached { .. } => Attachment::Member(in_master(seen, master)),
         _ => Attachment::NotNeeded(in_master(seen, master)),
+    }
+}
+
+/// With what decided about the class, where that is no warning.
+fn explained(attachment: Attachment, notes: &[Note]) -> Attachment {
+    match attachment {
+        Attachment::Attached { hook, mut why } => {
+            for note in notes.iter().filter(|note| !note.is_warning()) {
+                why = format!("{why}; {note}");
+            }
+            Attachment::Attached { hook, why }
+        }
+        other => other,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The sentences of the design on classes, one test each.
 
+mod containers;
+
 use super::*;
 use crate::plan::fixture::{self, link, policy};
 
@@ -47,44 +49,6 @@ fn loopback_is_known_by_kind_not_by_name() {
     let links = || vec![link(1, "inner", Kind::Loopback), link(2, "lo", Kind::Dummy)];
     assert_eq!(outcome(&policy(), links()), ["loopback", "guarded: FalseLoopback"]);
     assert_eq!(outcome(&counted, links()), ["trusted", "guarded: FalseLoopback"]);
-}
-
-#[test]
-fn a_bridge_of_veths_and_taps_is_a_container_bridge_and_so_is_an_empty_one() {
-    let links = vec![
-        link(2, "docker0", Kind::Bridge),
-        link(3, "virbr0", Kind::Bridge),
-        fixture::member(link(4, "veth1", Kind::Veth), 3),
-        fixture::member(link(5, "vnet0", Kind::Tap), 3),
-        fixture::member(link(6, "virbr0-nic", Kind::Dummy), 3),
-    ];
-    let member = "guarded member of 3";
-    assert_eq!(outcome(&policy(), links), ["container", "container", member, member, member]);
-}
-
-#[test]
-fn a_bridge_with_a_nic_in_it_is_guarded_and_reported_whatever_its_name() {
-    let links: Links = [
-        link(2, "br-lan", Kind::Bridge),
-        fixture::member(fixture::nic(3, "eth0"), 2),
-        fixture::member(link(4, "veth1", Kind::Veth), 2),
-    ]
-    .into_iter()
-    .collect();
-    let placements = Placements::new(&policy(), &links);
-    let Some(Placement::Attach(Class::Guarded, notes)) = placements.get(2) else { panic!("{placements:?}") };
-    assert!(notes[0].to_string().contains("physical member eth0"), "{}", notes[0]);
-    assert_eq!(placements.get(3), Some(&Placement::Member { master: 2, class: Class::Guarded }));
-    assert_eq!(placements.refused_containers, BTreeSet::from(["br-lan".parse().unwrap()]));
-}
-
-#[test]
-fn a_container_pattern_covers_bridges_only() {
-    let links: Links = [fixture::nic(2, "br-0")].into_iter().collect();
-    let placements = Placements::new(&policy(), &links);
-    let guarded = Placement::Attach(Class::Guarded, vec![Note::NotABridge(Kind::Physical)]);
-    assert_eq!(placements.get(2), Some(&guarded));
-    assert_eq!(placements.refused_containers.len(), 1, "the mirror would take it for a container bridge");
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub(super) mod names {
     pub(crate) const TRUSTED: &str = "trusted";
     pub(crate) const CONTAINERS: &str = "containers";
     pub(crate) const NOT_CONTAINERS: &str = "not_containers";
+    pub(crate) const WITH_CONTAINERS: &str = "with_containers";
     pub(crate) const BRIDGES: &str = "bridges";
     pub(crate) const VRF_DEVICES: &str = "vrf_devices";
     pub(crate) const INSIDE_BRIDGES: &str = "inside_bridges";
@@ -193,6 +194,9 @@ impl Judge<'_> {
                 let mut rules = if self.place.look == Look::First { self.inside_a_bridge() } else { vec![] };
                 if self.forwards() {
                     rules.push(rule(THIS_HOSTS_CONTAINERS, in_container(Device::Egress).to_vec(), self.refusal()));
+                    let mixed =
+                        Match::Device { device: Device::Egress, set: names::WITH_CONTAINERS.into(), negated: false };
+                    rules.push(rule("containers, among others", vec![mixed], self.refusal()));
                     rules.push(rule("forwarded = pass", vec![], Verdict::Accept));
                 }
                 rules

@@ -7,14 +7,17 @@ use super::chains::{self, names};
 use super::{AddressType, CounterName, Elements, Hook, Ruleset, Set};
 use crate::links::{Kind, Links};
 use crate::plan::class::Placements;
-use crate::policy::{InterfaceName, Policy, Protocol, ServiceName};
+use crate::policy::{InterfaceName, NamePattern, Policy, Protocol, ServiceName};
 
 /// What the ruleset depends on besides the policy: facts about this host's interfaces and sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// Interfaces whose name matches `containers` but that are no bridge, or have a member that is neither veth nor tap:
-    /// guarded.
+    /// Interfaces that lead to containers only, by facts and not by a name under `containers`.
+    pub containers: BTreeSet<InterfaceName>,
+    /// Interfaces whose name matches `containers` but of which facts say otherwise: guarded.
     pub not_containers: BTreeSet<InterfaceName>,
+    /// Guarded interfaces behind which there are containers of this host.
+    pub with_containers: BTreeSet<InterfaceName>,
     /// Every bridge device. With `br_netfilter` the frames inside a bridge meet the table as if they had arrived on the
     /// bridge device; on these names only what is for the host, or leaves by another interface, is judged.
     pub bridges: BTreeSet<InterfaceName>,
@@ -31,6 +34,8 @@ impl Surroundings {
     pub fn of(placements: &Placements, links: &Links) -> Self {
         let bridges = links.iter().filter(|link| link.kind == Kind::Bridge).map(|link| link.name.clone());
         Self {
+            containers: placements.further_containers.clone(),
+            with_containers: placements.with_containers.clone(),
             not_containers: placements.refused_containers.clone(),
             bridges: bridges.collect(),
             vrf_devices: placements.vrf_devices.clone(),
@@ -55,11 +60,14 @@ pub struct Derived {
 /// Plans the table.
 pub fn lower(policy: &Policy, surroundings: &Surroundings) -> Ruleset {
     let allows = Allows::of(policy);
+    let by_facts = surroundings.containers.iter().cloned().map(NamePattern::Exact);
+    let containers = policy.containers.iter().cloned().chain(by_facts).collect();
     let mut sets = vec![
         Set { name: names::PORTS.into(), elements: Elements::Ports(guarded_ports(policy, surroundings)) },
         Set { name: names::TRUSTED.into(), elements: Elements::Names(policy.trusted.iter().cloned().collect()) },
-        Set { name: names::CONTAINERS.into(), elements: Elements::Names(policy.containers.iter().cloned().collect()) },
+        Set { name: names::CONTAINERS.into(), elements: Elements::Names(containers) },
         exact(names::NOT_CONTAINERS, &surroundings.not_containers),
+        exact(names::WITH_CONTAINERS, &surroundings.with_containers),
         exact(names::BRIDGES, &surroundings.bridges),
         exact(names::VRF_DEVICES, &surroundings.vrf_devices),
         Set { name: names::INSIDE_BRIDGES.into(), elements: Elements::Inside(surroundings.bridges.clone()) },
@@ -82,7 +90,7 @@ pub fn lower(policy: &Policy, surroundings: &Surroundings) -> Ruleset {
 }
 
 fn exact(name: &str, interfaces: &BTreeSet<InterfaceName>) -> Set {
-    let patterns = interfaces.iter().cloned().map(crate::policy::NamePattern::Exact).collect();
+    let patterns = interfaces.iter().cloned().map(NamePattern::Exact).collect();
     Set { name: name.into(), elements: Elements::Names(patterns) }
 }
 
@@ -195,6 +203,44 @@ mod tests {
                 assert_eq!(counted(&PacketFacts { ingress: "wg0".parse().unwrap(), ..facts }), 1, "{hook:?}, {mode:?}");
             }
         }
+    }
+
+    /// A class that facts give or take holds in both directions.
+    #[test]
+    fn a_class_by_facts_holds_for_what_arrives_and_for_what_leaves() {
+        let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+        let surroundings = Surroundings {
+            containers: names(&["ai-net"]),
+            not_containers: names(&["br-lost"]),
+            with_containers: names(&["br-lost", "lost0"]),
+            ..Surroundings::default()
+        };
+        let passing = Policy { forwarded: Forwarded::Pass, ..built_in() };
+        let [dropping, passing] = [built_in(), passing].map(|policy| lower(&policy, &surroundings));
+        let verdict = |ruleset: &Ruleset, ingress: &str, egress: &str| {
+            ruleset.evaluate(&PacketFacts {
+                hook: Hook::Forward,
+                ingress: ingress.parse().unwrap(),
+                egress: egress.parse().ok(),
+                member: None,
+                source: [203, 0, 113, 9].into(),
+                destination: AddressType::Unicast,
+                carried: Carried::Routed,
+                transport: Transport::Port(6, 11434),
+            })
+        };
+        for ruleset in [&dropping, &passing] {
+            assert_eq!(verdict(ruleset, "ai-net", "eth0"), Verdict::Accept);
+            assert_eq!(verdict(ruleset, "br-1", "eth0"), Verdict::Accept);
+            for behind in ["ai-net", "br-1", "br-lost", "lost0"] {
+                assert_eq!(verdict(ruleset, "eth0", behind), Verdict::Drop, "to {behind}");
+            }
+        }
+        for lost in ["br-lost", "lost0"] {
+            assert_eq!(verdict(&dropping, lost, "eth0"), Verdict::Drop, "{lost}");
+            assert_eq!(verdict(&passing, lost, "ai-net"), Verdict::Drop, "{lost}");
+        }
+        assert_eq!(verdict(&passing, "eth0", "eth1"), Verdict::Accept);
     }
 
     #[test]
