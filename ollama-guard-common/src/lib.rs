@@ -20,7 +20,7 @@ mod suspect;
 
 pub use address::Address;
 pub use classify::{Network, Traffic, Transport, classify_ethernet, classify_network};
-pub use decide::{Decision, Policy, Verdict, destination, judge, source, suspect};
+pub use decide::{Decision, Policy, Verdict, destination, is_ours, judge, source, suspect};
 pub use ethernet::{MAX_TAGS, Payload, untag};
 pub use glance::{GLANCED_V4, GLANCED_V6, ethertype, glance};
 pub use ip::{MAX_EXTENSIONS, MAX_TRANSPORT_OFFSET};

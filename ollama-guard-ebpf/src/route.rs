@@ -9,8 +9,10 @@ use ollama_guard_common::Address;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// `BPF_FIB_LKUP_RET_*`, `include/uapi/linux/bpf.h`: the results that mean "routed onward".
+/// `BPF_FIB_LKUP_RET_*`, `include/uapi/linux/bpf.h`: the results that mean "routed onward", and those that mean "not".
 const SUCCESS: i64 = 0;
+const NOT_FORWARDED: i64 = 4;
+const FORWARDING_DISABLED: i64 = 5;
 const NO_NEIGHBOUR: i64 = 7;
 const FRAGMENTATION_NEEDED: i64 = 8;
 
@@ -24,9 +26,21 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Everything but a clear "onward" is for this host: fail closed. A function of its own, with its own stack: few ask.
-    #[inline(never)]
+    /// Everything but a clear "onward" is for this host: fail closed.
+    #[inline(always)]
     pub(crate) fn is_for_this_host(self, source: &Address, destination: &Address) -> bool {
+        !matches!(self.look_up(source, destination), SUCCESS | NO_NEIGHBOUR | FRAGMENTATION_NEEDED)
+    }
+
+    /// A clear "not onward".
+    #[inline(always)]
+    pub(crate) fn is_surely_for_this_host(self, source: &Address, destination: &Address) -> bool {
+        matches!(self.look_up(source, destination), NOT_FORWARDED | FORWARDING_DISABLED)
+    }
+
+    /// A function of its own, with its own stack: few ask.
+    #[inline(never)]
+    fn look_up(self, source: &Address, destination: &Address) -> i64 {
         // SAFETY: a plain C structure, for which all zeroes is a value.
         let mut query: bpf_fib_lookup = unsafe { core::mem::zeroed() };
         query.ifindex = self.interface;
@@ -40,9 +54,8 @@ impl Route {
             query.__bindgen_anon_4.ipv6_dst = destination.words;
         }
         // SAFETY: the kernel reads and writes within the structure, whose size it is told.
-        let result = unsafe {
+        unsafe {
             fib_lookup(self.context, core::ptr::addr_of_mut!(query).cast(), size_of::<bpf_fib_lookup>() as i32, 0)
-        };
-        !matches!(result, SUCCESS | NO_NEIGHBOUR | FRAGMENTATION_NEEDED)
+        }
     }
 }

@@ -41,8 +41,9 @@ fn surroundings(host: &Host<'_>) -> Surroundings {
     let derived = host.guarded().map(|port| Derived {
         protocol: port.protocol,
         port: port.port,
+        addresses: port.addresses.clone(),
+        expected: port.expected,
         service: port.service.clone(),
-        container: port.container.clone().unwrap_or_default(),
     });
     Surroundings { derived: derived.collect(), ..Surroundings::of(host.placements, host.links) }
 }
