@@ -15,6 +15,8 @@ use std::{
 /// What the suites and the harness call.
 const TOOLS: &[&str] =
     &["ip", "nft", "tc", "nsenter", "setpriv", "kmod", "ethtool", "wg", "unshare", "mount", "mkdir", "sh"];
+/// What a suite calls, and skips without.
+const TOOLS_IF_THERE: &[&str] = &["ipvsadm"];
 /// Folders of modules, below the version's own, and single ones: the network, and what it is made of here.
 const MODULES: &[&str] = &[
     "kernel/net",
@@ -55,6 +57,9 @@ pub(super) fn write(image: &Path, kernel: &Kernel, guard: &Path, programs: &Prog
     }
     for tool in TOOLS {
         let found = sh::find_program(tool).with_context(|| format!("needs the program {tool}"))?;
+        add(Path::new("/usr/bin").join(tool), &found)?;
+    }
+    for (tool, found) in TOOLS_IF_THERE.iter().filter_map(|tool| Some((tool, sh::find_program(tool)?))) {
         add(Path::new("/usr/bin").join(tool), &found)?;
     }
     for library in libraries {
