@@ -22,6 +22,7 @@ pub mod netns;
 pub mod packet;
 pub mod ping;
 pub mod podman;
+pub mod pretend;
 pub mod probe;
 pub mod process;
 pub mod prog_run;

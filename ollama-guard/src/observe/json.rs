@@ -57,6 +57,7 @@ struct Service<'a> {
 struct Derived<'a> {
     protocol: Protocol,
     port: u16,
+    addresses: &'a BTreeSet<IpAddr>,
     service: &'a str,
     container: Option<&'a str>,
     through: &'a str,
@@ -132,6 +133,7 @@ impl<'a> From<&'a DerivedPort> for Derived<'a> {
         Self {
             protocol: derived.protocol,
             port: derived.port,
+            addresses: &derived.addresses,
             service: derived.service.as_str(),
             container: derived.container.as_deref(),
             through: &derived.through,

@@ -46,10 +46,13 @@ pub(super) fn derived() -> DerivedPort {
     DerivedPort {
         protocol: Protocol::Tcp,
         port: 8080,
+        addresses: [[0; 4].into()].into(),
         service: "ollama".parse().unwrap(),
         container: Some("open-webui-1".into()),
         through: "docker-proxy".into(),
         present: true,
+        user: 0,
+        expected: false,
         refused: None,
     }
 }

@@ -44,8 +44,9 @@ fn surroundings(host: &Host<'_>) -> Surroundings {
     let derived = host.guarded().map(|port| Derived {
         protocol: port.protocol,
         port: port.port,
+        addresses: port.addresses.clone(),
+        expected: port.expected,
         service: port.service.clone(),
-        container: port.container.clone().unwrap_or_default(),
     });
     let bridges_translate = Path::new("/proc/sys/net/bridge").exists();
     Surroundings { derived: derived.collect(), bridges_translate, ..Surroundings::of(host.placements, host.links) }

@@ -11,7 +11,7 @@ use crate::derived::DerivedPort;
 use crate::links::{Hardware, Link, Links, XdpMode};
 use crate::plan::class::{Note, Placement, Placements};
 use crate::plan::hook::{Choice, Hook, HookReason};
-use crate::plan::rules::{GuardedPort, KernelRules};
+use crate::plan::rules::{GuardedPort, KernelRules, ProxiedPort};
 use crate::plan::services::ServiceTable;
 use crate::policy::{InterfaceName, Policy};
 
@@ -45,7 +45,7 @@ impl Memory {
 /// long as many passes that find nothing to do.
 #[derive(Debug, Default)]
 pub(super) struct Lowered {
-    derived: BTreeSet<GuardedPort>,
+    derived: BTreeSet<ProxiedPort>,
     rules: BTreeMap<(Class, Option<InterfaceName>, bool), Rc<KernelRules>>,
     /// The programs that were made of them.
     programs: BTreeSet<ProgramKey>,
@@ -53,7 +53,7 @@ pub(super) struct Lowered {
 
 impl Lowered {
     /// The same ports as before, or everything anew.
-    fn refresh(&mut self, derived: BTreeSet<GuardedPort>) {
+    fn refresh(&mut self, derived: BTreeSet<ProxiedPort>) {
         if self.derived != derived {
             *self = Self { derived, ..Self::default() };
         }
@@ -118,7 +118,9 @@ pub(super) fn reconcile(
     lowered: &mut Lowered,
 ) -> Result<Outcome, DatapathError> {
     let Host { links, placements, .. } = host;
-    lowered.refresh(host.guarded().map(|port| guarded(port, services)).collect());
+    // Before its container has started, a port may be anybody's, also by a translation, which is still to come here.
+    let ports = host.guarded().filter(|port| !port.expected).map(|port| proxied(port, services));
+    lowered.refresh(ports.collect());
     let mut outcome = Outcome::default();
     wall.pin_again()?;
     memory.forget_all_but(links);
@@ -222,8 +224,11 @@ impl<'a> Wish<'a> {
     }
 }
 
-fn guarded(port: &DerivedPort, services: &ServiceTable) -> GuardedPort {
-    GuardedPort { protocol: port.protocol, port: port.port, service: services.index(&port.service) }
+fn proxied(port: &DerivedPort, services: &ServiceTable) -> ProxiedPort {
+    ProxiedPort {
+        port: GuardedPort { protocol: port.protocol, port: port.port, service: services.index(&port.service) },
+        addresses: port.addresses.clone(),
+    }
 }
 
 fn target<'a>(

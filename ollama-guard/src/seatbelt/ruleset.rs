@@ -258,6 +258,15 @@ pub enum Match {
         /// Not in it.
         negated: bool,
     },
+    /// `daddr . meta l4proto . th dport`, of this family, is (not) in a set.
+    Endpoint {
+        /// Of which version the packet is.
+        family: Family,
+        /// The set.
+        set: String,
+        /// Not in it.
+        negated: bool,
+    },
     /// The transport protocol is neither of these.
     ProtocolIsNot(crate::policy::Protocol),
     /// Neither TCP nor UDP.

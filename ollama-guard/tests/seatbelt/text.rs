@@ -2,7 +2,7 @@
 
 use ollama_guard::policy::*;
 use ollama_guard::seatbelt::ruleset::{
-    AddressType, Chain, Device, Elements, Family, Match, Rule, Ruleset, Set, Surroundings, Verdict, lower,
+    AddressType, Chain, Derived, Device, Elements, Family, Match, Rule, Ruleset, Set, Surroundings, Verdict, lower,
 };
 use ollama_guard::seatbelt::{Seatbelt, TABLE};
 
@@ -41,6 +41,14 @@ fn nft_reads_every_kind_of_policy() {
         bridges: ["br-lan".parse().unwrap(), "docker0".parse().unwrap()].into(),
         vrf_devices: ["red".parse().unwrap()].into(),
         bridges_translate: true,
+        derived: [Derived {
+            protocol: Protocol::Tcp,
+            port: 8080,
+            addresses: ["0.0.0.0", "10.0.0.5", "::", "fd00::5"].map(|address| address.parse().unwrap()).into(),
+            expected: true,
+            service: "ollama".parse().unwrap(),
+        }]
+        .into(),
         ..Surroundings::default()
     };
     nft_agrees([
@@ -68,6 +76,8 @@ fn nft_reads_every_kind_of_match() {
     }
     for negated in [false, true] {
         matches.push(Match::Port { set: ports.clone(), negated });
+        let ends = [(Family::V4, "v4_ends"), (Family::V6, "v6_ends")];
+        matches.extend(ends.map(|(family, set)| Match::Endpoint { family, set: set.to_owned(), negated }));
         matches.extend(kinds.map(|kind| Match::Destination { kind, negated }));
     }
     let rule = |one| Rule {
@@ -79,9 +89,13 @@ fn nft_reads_every_kind_of_match() {
     };
     let names = Set { name: names, elements: Elements::Names(patterns(&["eth0", "br-*"]).into_iter().collect()) };
     let ports = Set { name: ports, elements: Elements::Ports([(Protocol::Udp, 53)].into()) };
+    let end = |ip: &str| (ip.parse().unwrap(), Protocol::Tcp, 8080);
+    let v4 = Set { name: "v4_ends".to_owned(), elements: Elements::V4Endpoints([end("10.0.0.5")].into()) };
+    let end = |ip: &str| (ip.parse().unwrap(), Protocol::Udp, 53);
+    let v6 = Set { name: "v6_ends".to_owned(), elements: Elements::V6Endpoints([end("fd00::5")].into()) };
     let addresses = Set { name: addresses, elements: Elements::Addresses(kinds.into()) };
     nft_agrees([Ruleset {
-        sets: vec![names, ports, addresses],
+        sets: vec![names, ports, v4, v6, addresses],
         counters: vec![],
         chains: vec![Chain { name: "matches".to_owned(), hook: None, rules: matches.into_iter().map(rule).collect() }],
     }]);

@@ -141,6 +141,18 @@ impl Policy for Model {
     fn is_for_this_host(&self, source: Address, destination: Address) -> bool {
         !source.ip().zip(destination.ip()).is_some_and(|(source, destination)| Self::is_onward(source, destination))
     }
+
+    fn is_surely_for_this_host(&self, source: Address, destination: Address) -> bool {
+        self.is_for_this_host(source, destination)
+    }
+
+    fn is_proxied(&self, _: Protocol, _: u16) -> bool {
+        false
+    }
+
+    fn is_proxied_at(&self, _: Protocol, _: u16, _: Address) -> bool {
+        false
+    }
 }
 
 fn verdict_and_counters(decision: Option<Decision>, frame: &[u8]) -> (bool, Vec<Counted>) {

@@ -58,6 +58,7 @@ pub(super) fn seen(frame: &[u8], interface: &InterfaceName) -> Option<Seen> {
         egress: None,
         member: None,
         source: read.source,
+        address: read.destination,
         destination: kind(read.destination),
         transport: read.transport,
         carried: Carried::Routed,

@@ -1,7 +1,7 @@
 //! Derived ports that are not guarded: too new for the daemon, or too dangerous.
 
 use crate::datapath::State;
-use crate::derived::{self, DerivedPort, SilentProxy};
+use crate::derived::{self, DerivedPort, Unknown};
 use crate::observe::snapshot::{Problem, Severity};
 use crate::policy::Mode;
 
@@ -11,20 +11,16 @@ pub(super) fn problems(state: &State) -> Vec<Problem> {
         return Vec::new();
     }
     let found = derived::look(&state.policy.services);
-    compare(&state.derived, &found.ports).into_iter().chain(found.silent.iter().map(silent)).collect()
+    compare(&state.derived, &found.ports).into_iter().chain(found.unknown.iter().map(unknown)).collect()
 }
 
 /// It may lead to a guarded port, and most lead elsewhere: no reason to say that enforcement is partial.
-fn silent(proxy: &SilentProxy) -> Problem {
+fn unknown(one: &Unknown) -> Problem {
     Problem {
         severity: Severity::Warning,
-        subject: format!("{} {}", proxy.protocol, proxy.port),
-        problem: format!("{proxy} does not say where it leads: if to a guarded port, that is OPEN"),
-        next_step: format!(
-            "let Podman's service answer: systemctl --user enable --now podman.socket, as user {}; or publish with \
-             --network=pasta",
-            proxy.user
-        ),
+        subject: one.subject(),
+        problem: one.to_string(),
+        next_step: one.next_step(),
     }
 }
 
@@ -59,10 +55,13 @@ mod tests {
         DerivedPort {
             protocol: Protocol::Tcp,
             port,
+            addresses: [[0; 4].into()].into(),
             service: "ollama".parse().unwrap(),
             container: Some("web".into()),
             through: "docker-proxy".into(),
             present: true,
+            user: 0,
+            expected: false,
             refused: refused.map(str::to_owned),
         }
     }

@@ -14,6 +14,10 @@ const REGISTER_1: u32 = 1;
 const REGISTER_2: u32 = 2;
 /// Four bytes after the start of register 1 (`NFT_REG32_01`): the port after the protocol.
 const REGISTER_1_SECOND_WORD: u32 = 9;
+/// The words behind an address at the start of register 1: of IPv4 `NFT_REG32_01` and `_02`, of IPv6 register 2 and
+/// `NFT_REG32_05`.
+const BEHIND_V4: [u32; 2] = [9, 10];
+const BEHIND_V6: [u32; 2] = [REGISTER_2, 13];
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
 const NETWORK_HEADER: u32 = 1;
@@ -72,6 +76,19 @@ fn condition(condition: &Match) -> Vec<Object> {
             payload(TRANSPORT_HEADER, 2, 2, REGISTER_1_SECOND_WORD),
             lookup(set, *negated),
         ],
+        Match::Endpoint { family, set, negated } => {
+            let (offset, length, [protocol, port]) = match family {
+                Family::V4 => (16, 4, BEHIND_V4),
+                Family::V6 => (24, 16, BEHIND_V6),
+            };
+            let parts = [
+                payload(NETWORK_HEADER, offset, length, REGISTER_1),
+                meta(META_L4PROTO, protocol),
+                payload(TRANSPORT_HEADER, 2, 2, port),
+                lookup(set, *negated),
+            ];
+            only(*family).into_iter().chain(parts).collect()
+        }
         Match::ProtocolIsNot(protocol) => {
             vec![meta(META_L4PROTO, REGISTER_1), compare(NOT_EQUAL, vec![protocol.number()])]
         }

@@ -13,6 +13,10 @@ pub(super) mod names {
     use crate::policy::ServiceName;
 
     pub(crate) const PORTS: &str = "guarded_ports";
+    /// Numbers of proxied ports, which are in [`PORTS`] too.
+    pub(crate) const PROXIED: &str = "proxied_ports";
+    /// Of these, those whose container has yet to start.
+    pub(crate) const EXPECTED: &str = "expected_ports";
     pub(crate) const TRUSTED: &str = "trusted";
     pub(crate) const CONTAINERS: &str = "containers";
     pub(crate) const NOT_CONTAINERS: &str = "not_containers";
@@ -24,6 +28,22 @@ pub(super) mod names {
 
     pub(crate) fn service(service: &ServiceName) -> String {
         format!("ports_{service}")
+    }
+
+    /// Proxied ports guarded for every address of this host.
+    pub(crate) fn proxied_everywhere(family: Family) -> &'static str {
+        match family {
+            Family::V4 => "proxied_all_v4",
+            Family::V6 => "proxied_all_v6",
+        }
+    }
+
+    /// Proxied ports guarded for single addresses.
+    pub(crate) fn proxied_at(family: Family) -> &'static str {
+        match family {
+            Family::V4 => "proxied_v4",
+            Family::V6 => "proxied_v6",
+        }
     }
 
     pub(crate) fn allow(index: usize, family: Family) -> String {
@@ -93,6 +113,7 @@ impl Judge<'_> {
         }
         let other_port = Match::Port { set: names::PORTS.into(), negated: true };
         rules.push(rule("any other port passes", vec![other_port], Verdict::Accept));
+        rules.extend(self.proxied());
         let on_vrf = vec![self.on(names::VRF_DEVICES)];
         rules.push(if self.knows_members() {
             rule("judged as its VRF member's", on_vrf, Verdict::Goto(names::vrf(self.place)))
@@ -106,6 +127,34 @@ impl Judge<'_> {
     /// `meta sdif` is for input and forward only (`nft_meta_get_validate_sdif`).
     fn knows_members(self) -> bool {
         self.place.hook != Hook::Prerouting && self.place != POSTROUTING
+    }
+
+    /// A proxied port is guarded where its proxy listens: the same number elsewhere is somebody else's.
+    fn proxied(self) -> Vec<Rule> {
+        let port = |set: &str, negated| Match::Port { set: set.into(), negated };
+        let elsewhere = |matches: Vec<Match>| {
+            let matches = [vec![port(names::PROXIED, false)], matches].concat();
+            rule("a proxy's port, elsewhere", matches, Verdict::Accept)
+        };
+        let not_here = [Family::V4, Family::V6].map(|family| {
+            let everywhere = port(names::proxied_everywhere(family), true);
+            let at = Match::Endpoint { family, set: names::proxied_at(family).into(), negated: true };
+            elsewhere(vec![everywhere, at])
+        });
+        match self.place.hook {
+            Hook::Prerouting => {
+                let expected = vec![port(names::EXPECTED, false)];
+                let another_machine = vec![Match::DestinationNotIn(names::OWN_ADDRESSES.into())];
+                let mut rules = vec![
+                    rule("no proxy yet, and may be translated: see input", expected, Verdict::Accept),
+                    elsewhere(another_machine),
+                ];
+                rules.extend(not_here);
+                rules
+            }
+            Hook::Input => not_here.into(),
+            Hook::Forward => vec![elsewhere(Vec::new())],
+        }
     }
 
     fn vrf(self) -> Vec<Rule> {

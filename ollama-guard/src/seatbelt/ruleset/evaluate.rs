@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::interval::Edge;
 use super::{Device, Elements, Family, Hook, Match, Place, Rule, Ruleset, Verdict};
-use crate::policy::InterfaceName;
+use crate::policy::{InterfaceName, Protocol};
 
 /// What the rules can see of a packet at one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,9 @@ pub struct PacketFacts {
     pub member: Option<InterfaceName>,
     /// Who sent it.
     pub source: IpAddr,
-    /// What the routing tables say of its destination.
+    /// Where it is going.
+    pub address: IpAddr,
+    /// What the routing tables say of that.
     pub destination: AddressType,
     /// What it carries.
     pub transport: Transport,
@@ -141,6 +143,12 @@ impl Ruleset {
                 Transport::Port(protocol, port) => self.has_port(set, protocol, port) != *negated,
                 _ => false,
             },
+            Match::Endpoint { family, set, negated } => match packet.transport {
+                Transport::Port(protocol, port) if packet.family() == *family => {
+                    self.has_endpoint(set, packet.address, protocol, port) != *negated
+                }
+                _ => false,
+            },
             Match::ProtocolIsNot(wanted) => packet.protocol().is_some_and(|number| number != wanted.number()),
             Match::ProtocolIsNeither => packet.protocol().is_some_and(|number| number != 6 && number != 17),
             Match::LaterFragment(family) => packet.family() == *family && packet.transport == Transport::LaterFragment,
@@ -168,6 +176,19 @@ impl Ruleset {
     fn has_port(&self, set: &str, protocol: u8, port: u16) -> bool {
         match self.elements(set) {
             Some(Elements::Ports(ports)) => ports.iter().any(|(p, number)| p.number() == protocol && *number == port),
+            _ => false,
+        }
+    }
+
+    fn has_endpoint(&self, set: &str, address: IpAddr, protocol: u8, port: u16) -> bool {
+        let same = |of: Protocol, number: u16| of.number() == protocol && number == port;
+        match (self.elements(set), address) {
+            (Some(Elements::V4Endpoints(ends)), IpAddr::V4(ip)) => {
+                ends.iter().any(|end| end.0 == ip && same(end.1, end.2))
+            }
+            (Some(Elements::V6Endpoints(ends)), IpAddr::V6(ip)) => {
+                ends.iter().any(|end| end.0 == ip && same(end.1, end.2))
+            }
             _ => false,
         }
     }

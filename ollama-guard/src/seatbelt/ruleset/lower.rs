@@ -1,10 +1,11 @@
 //! From the policy to the table.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::allows::Allows;
 use super::chains::{self, names};
-use super::{AddressType, CounterName, Elements, Hook, Ruleset, Set};
+use super::{AddressType, CounterName, Elements, Family, Hook, Ruleset, Set};
 use crate::links::{Kind, Links};
 use crate::plan::class::Placements;
 use crate::policy::{InterfaceName, NamePattern, Policy, Protocol, ServiceName};
@@ -53,8 +54,10 @@ pub struct Derived {
     pub port: u16,
     /// The service it leads to.
     pub service: ServiceName,
-    /// Whose it is.
-    pub container: String,
+    /// Addresses of this host at which its proxy listens; the unspecified one stands for all of its family.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Its container has yet to start.
+    pub expected: bool,
 }
 
 /// Plans the table.
@@ -76,6 +79,7 @@ pub fn lower(policy: &Policy, surroundings: &Surroundings) -> Ruleset {
             elements: Elements::Addresses([AddressType::Local, AddressType::Anycast].into()),
         },
     ];
+    sets.extend(proxied(policy, surroundings));
     for service in allows.services() {
         let ports = service_ports(policy, surroundings, service);
         sets.push(Set { name: names::service(service), elements: Elements::Ports(ports) });
@@ -94,6 +98,38 @@ fn exact(name: &str, interfaces: &BTreeSet<InterfaceName>) -> Set {
     Set { name: name.into(), elements: Elements::Names(patterns) }
 }
 
+/// The proxied ports, and where each is guarded. What a service guards anyway is guarded everywhere.
+fn proxied(policy: &Policy, surroundings: &Surroundings) -> Vec<Set> {
+    let configured: BTreeSet<_> = policy.services.iter().flat_map(|service| own_ports(policy, &service.name)).collect();
+    let is_ours = |one: &&Derived| {
+        let known = policy.services.iter().any(|service| service.name == one.service);
+        known && !configured.contains(&(one.protocol, one.port))
+    };
+    let ports: Vec<&Derived> = surroundings.derived.iter().filter(is_ours).collect();
+    let numbers = |of: &dyn Fn(&Derived) -> bool| {
+        Elements::Ports(ports.iter().filter(|one| of(one)).map(|one| (one.protocol, one.port)).collect())
+    };
+    let everywhere = |any: IpAddr| numbers(&|one| one.addresses.contains(&any));
+    let (mut v4, mut v6) = (BTreeSet::new(), BTreeSet::new());
+    for one in &ports {
+        for address in one.addresses.iter().filter(|address| !address.is_unspecified()) {
+            match *address {
+                IpAddr::V4(ip) => drop(v4.insert((ip, one.protocol, one.port))),
+                IpAddr::V6(ip) => drop(v6.insert((ip, one.protocol, one.port))),
+            }
+        }
+    }
+    let set = |name: &str, elements| Set { name: name.to_owned(), elements };
+    vec![
+        set(names::PROXIED, numbers(&|_| true)),
+        set(names::EXPECTED, numbers(&|one| one.expected)),
+        set(names::proxied_everywhere(Family::V4), everywhere([0; 4].into())),
+        set(names::proxied_everywhere(Family::V6), everywhere([0_u16; 8].into())),
+        set(names::proxied_at(Family::V4), Elements::V4Endpoints(v4)),
+        set(names::proxied_at(Family::V6), Elements::V6Endpoints(v6)),
+    ]
+}
+
 /// Every guarded port: the services' and the derived ones.
 fn guarded_ports(policy: &Policy, surroundings: &Surroundings) -> BTreeSet<(Protocol, u16)> {
     let mut ports = BTreeSet::new();
@@ -104,14 +140,19 @@ fn guarded_ports(policy: &Policy, surroundings: &Surroundings) -> BTreeSet<(Prot
 }
 
 fn service_ports(policy: &Policy, surroundings: &Surroundings, name: &ServiceName) -> BTreeSet<(Protocol, u16)> {
+    let mut ports = own_ports(policy, name);
+    let derived = surroundings.derived.iter().filter(|derived| derived.service == *name);
+    ports.extend(derived.map(|derived| (derived.protocol, derived.port)));
+    ports
+}
+
+fn own_ports(policy: &Policy, name: &ServiceName) -> BTreeSet<(Protocol, u16)> {
     let mut ports = BTreeSet::new();
     for service in policy.services.iter().filter(|service| service.name == *name) {
         for protocol in &service.protocols {
             ports.extend(service.ports.iter().map(|port| (*protocol, port.get())));
         }
     }
-    let derived = surroundings.derived.iter().filter(|derived| derived.service == *name);
-    ports.extend(derived.map(|derived| (derived.protocol, derived.port)));
     ports
 }
 
@@ -162,6 +203,7 @@ mod tests {
                     egress: egress.parse().ok(),
                     member: None,
                     source: [203, 0, 113, 9].into(),
+                    address: [192, 0, 2, 1].into(),
                     destination: AddressType::Unicast,
                     transport: Transport::Port(6, 11434),
                     carried,
@@ -193,6 +235,7 @@ mod tests {
                     egress: "eth1".parse().ok(),
                     member: None,
                     source: [203, 0, 113, 9].into(),
+                    address: [192, 0, 2, 1].into(),
                     destination: AddressType::Local,
                     transport: Transport::Port(6, 11434),
                     carried: Carried::Routed,
@@ -224,6 +267,7 @@ mod tests {
                 egress: egress.parse().ok(),
                 member: None,
                 source: [203, 0, 113, 9].into(),
+                address: [10, 0, 0, 2].into(),
                 destination: AddressType::Unicast,
                 carried: Carried::Routed,
                 transport: Transport::Port(6, 11434),
@@ -249,7 +293,8 @@ mod tests {
             protocol: Protocol::Tcp,
             port,
             service: service.parse().unwrap(),
-            container: "open-webui-1".into(),
+            addresses: ["0.0.0.0".parse().unwrap()].into(),
+            expected: false,
         };
         let surroundings = Surroundings {
             derived: [derived("ollama", 8080), derived("gone", 8081)].into(),
@@ -260,5 +305,45 @@ mod tests {
         let ruleset = lower(&built_in(), &surroundings);
         let guarded = ruleset.sets.iter().find(|set| set.name == names::PORTS).unwrap();
         assert_eq!(guarded.elements, Elements::Ports(ports), "a service that is gone guards nothing");
+    }
+
+    /// Hook by hook: this host's addresses at which the proxy listens, before and after translation; nowhere else.
+    #[test]
+    fn a_proxied_port_is_guarded_where_its_proxy_listens() {
+        let derived = |port, address: &str, expected| Derived {
+            protocol: Protocol::Tcp,
+            port,
+            service: "ollama".parse().unwrap(),
+            addresses: [address.parse().unwrap()].into(),
+            expected,
+        };
+        let proxies = [derived(8080, "0.0.0.0", false), derived(8081, "10.0.0.5", false), derived(8082, "::", true)];
+        let ruleset = lower(&built_in(), &Surroundings { derived: proxies.into(), ..Surroundings::default() });
+        let verdict = |hook, address: &str, destination, port| {
+            let address: IpAddr = address.parse().unwrap();
+            ruleset.evaluate(&PacketFacts {
+                hook,
+                ingress: "eth0".parse().unwrap(),
+                egress: None,
+                member: None,
+                source: if address.is_ipv4() { [203, 0, 113, 9].into() } else { "2001:db8::9".parse().unwrap() },
+                address,
+                destination,
+                carried: Carried::Routed,
+                transport: Transport::Port(6, port),
+            })
+        };
+        let (local, unicast) = (AddressType::Local, AddressType::Unicast);
+        for hook in [Hook::Prerouting, Hook::Input] {
+            assert_eq!(verdict(hook, "10.0.0.1", local, 8080), Verdict::Drop, "{hook:?}");
+            assert_eq!(verdict(hook, "fd00::1", local, 8080), Verdict::Accept, "{hook:?}: not of that family");
+            assert_eq!(verdict(hook, "10.0.0.5", local, 8081), Verdict::Drop, "{hook:?}");
+            assert_eq!(verdict(hook, "10.0.0.1", local, 8081), Verdict::Accept, "{hook:?}: another address");
+            assert_eq!(verdict(hook, "10.0.0.1", local, 11434), Verdict::Drop, "{hook:?}");
+        }
+        assert_eq!(verdict(Hook::Prerouting, "10.9.9.9", unicast, 8080), Verdict::Accept, "another machine's");
+        assert_eq!(verdict(Hook::Forward, "172.17.0.3", unicast, 8080), Verdict::Accept, "another container's");
+        assert_eq!(verdict(Hook::Prerouting, "fd00::1", local, 8082), Verdict::Accept, "may be translated");
+        assert_eq!(verdict(Hook::Input, "fd00::1", local, 8082), Verdict::Drop);
     }
 }
