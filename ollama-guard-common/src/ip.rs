@@ -45,19 +45,19 @@ pub(crate) fn v4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Transport {
     if header[3] & V4_FRAGMENT_OFFSET != 0 {
         return Transport::Other; // never complete: its first fragment is judged, and holds the ports
     }
-    let mut total = Length::of(u16::from_be(header[1]));
-    let cut = if header[3] & V4_MORE_FRAGMENTS == 0 {
-        Ambiguity::Truncated
+    let total = Length::of(u16::from_be(header[1]));
+    let (cut, taken) = if header[3] & V4_MORE_FRAGMENTS == 0 {
+        (Ambiguity::Truncated, total)
     } else {
-        total = total.in_eights_behind(length);
-        Ambiguity::Fragment
+        (Ambiguity::Fragment, total.in_eights_behind(length))
     };
-    let packet = &Bounded::new(packet, offset, total);
+    let (whole, taken) = (&Bounded::new(packet, offset, total), &Bounded::new(packet, offset, taken));
     let [_, protocol] = header[4].to_ne_bytes();
     match protocol {
-        TCP => ports(packet, offset + length, Protocol::Tcp, cut),
-        UDP => ports(packet, offset + length, Protocol::Udp, cut),
-        AUTHENTICATION => match chain(packet, offset, length, AUTHENTICATION, cut) {
+        // In the first eight bytes, or nowhere.
+        TCP => ports(whole, offset + length, Protocol::Tcp, cut),
+        UDP => ports(whole, offset + length, Protocol::Udp, cut),
+        AUTHENTICATION => match chain(taken, offset, length, AUTHENTICATION, cut) {
             Transport::Packet(_) => Transport::Other, // to a tunnel's device, or out of IPsec and around once more
             found => found,
         },

@@ -103,7 +103,7 @@ fn v4(ip: &LaxIpv4Slice<'_>) -> Found {
     }
     let behind = header.slice().len() + authentication;
     let mut payload = ip.payload().payload;
-    if header.more_fragments() && header.total_len() > 0 {
+    if authentication > 0 && header.more_fragments() && header.total_len() > 0 {
         // Of a fragment that is not the last Linux takes eights (ip_frag_queue).
         let eights = (usize::from(header.total_len()) - header.slice().len()) / 8 * 8;
         payload = &payload[..payload.len().min(eights.saturating_sub(authentication))];

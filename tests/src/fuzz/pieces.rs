@@ -7,9 +7,7 @@ use crate::packet::{Extension, Packet};
 /// Frames of `packet`. The trailers name `decoy`.
 pub fn pieces(random: &mut Random, packet: Packet, id: u16, decoy: u16) -> Vec<Vec<u8>> {
     let packet = if packet.network.size() == 40 {
-        let options = |random: &mut Random| Extension::Destination(u8::try_from(random.below(2)).unwrap_or_default());
-        let chain: Vec<_> = (0..random.below(4)).map(|_| options(random)).collect();
-        packet.behind(&chain)
+        packet.behind(&vec![Extension::Destination(0); random.below(4)])
     } else {
         let options = u8::try_from(random.below(4)).unwrap_or_default();
         packet.with_v4(|header| header.options = options)

@@ -5,7 +5,7 @@
 //! another it passes, and so does what an ordinary tunnel carries. Whoever unwraps checks little of the inner packet: what he
 //! would read otherwise counts as hidden.
 
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::Result;
 use tests::layers::Layers;
@@ -32,11 +32,8 @@ fn around(aim: Aim, chain: &[Extension], inner: Packet) -> Vec<Vec<u8>> {
 
 fn segment_local(layers: Layers) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
-    if !Command::new("ip").args(["route", "help"]).output().is_ok_and(|help| {
-        String::from_utf8_lossy(&help.stderr).contains("seg6local")
-            && std::path::Path::new("/proc/sys/net/ipv6/conf/lo/seg6_enabled").exists()
-    }) {
-        requires::skipped("this system has no segment routing");
+    if !Path::new("/proc/sys/net/ipv6/conf/lo/seg6_enabled").exists() {
+        requires::skipped("this kernel has no segment routing");
         return Ok(());
     }
     Frames::new(vec![
@@ -44,6 +41,18 @@ fn segment_local(layers: Layers) -> Result<()> {
         Variant::new("IPv4", |aim| around(aim, &[], aim.v4())),
         Variant::new("IPv6, behind destination options", |aim| around(aim, &[OPTIONS], aim.v6())),
         Variant::new("IPv4, behind destination options", |aim| around(aim, &[OPTIONS, OPTIONS], aim.v4())),
+        Variant::new("IPv6, behind hop-by-hop options", |aim| around(aim, &[Extension::HopByHop(0)], aim.v6()))
+            .refused_by_some_kernels("those that take the next header from where the options ended")
+            .hides_its_port(),
+        Variant::new("IPv4, behind hop-by-hop options", |aim| around(aim, &[Extension::HopByHop(0)], aim.v4()))
+            .refused_by_some_kernels("those that take the next header from where the options ended")
+            .hides_its_port(),
+        Variant::new("IPv4 that claims options", |aim| {
+            around(aim, &[], aim.v4().with_v4(|header| header.claimed_words = Some(6)))
+        })
+        .refused_by_some_kernels("those that ask for the length of a header")
+        .hides_its_port()
+        .deceives_rules(),
         Variant::new("IPv6, in an atomic fragment", |aim| {
             around(aim, &[Extension::Fragment(Fragment::WHOLE)], aim.v6())
         }),

@@ -37,26 +37,24 @@ fn variants() -> Vec<Variant> {
         Variant::new("options, then padding that looks like options and a port", |aim| {
             split(aim, &[OPTIONS, OPTIONS], 8, &DECOY)
         })
-        .hides_its_port(),
+        .hides_its_port_from_rules_too(),
         Variant::new("options, then more padding than packet", |aim| {
             // In the padding the number of the options is that of the port's protocol.
             split(aim, &[OPTIONS, OPTIONS], 8, &[DECOY.as_slice(), &DECOY].concat())
         })
-        .hides_its_port(),
+        .hides_its_port_from_rules_too(),
         Variant::new("the same, the other fragment first", |aim| {
             let mut frames = split(aim, &[OPTIONS, OPTIONS], 8, &DECOY);
             frames.reverse();
             frames
         })
-        .hides_its_port(),
+        .hides_its_port_from_rules_too(),
         Variant::new("options that begin in one fragment and end in the other", |aim| {
             split(aim, &[Extension::Destination(1)], 8, &[&[0; 8], &DECOY[8..]].concat())
         })
         .refused_by_some_kernels("ipv6frag_thdr_truncated asks for what is behind options that are cut off"),
         Variant::new("three headers, two in the first fragment", |aim| split(aim, &[OPTIONS; 3], 16, &DECOY))
-            .hides_its_port(),
-        Variant::new("no header in the first fragment", |aim| split(aim, &[], 0, &DECOY[8..]))
-            .refused_by_the_kernel("ipv6frag_thdr_truncated"),
+            .hides_its_port_from_rules_too(),
         Variant::new("a whole SYN, padded", |aim| padded(aim.v4(), &[0; 6])),
         Variant::new("a whole SYN and another one behind it", |aim| {
             padded(aim.v4(), &Packet { transport: Transport::tcp(80), ..aim.v4() }.ip())

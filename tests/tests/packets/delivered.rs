@@ -37,14 +37,18 @@ fn nothing_of_it_is_delivered(layers: Layers) -> Result<()> {
     };
     let seed = UNIX_EPOCH.elapsed()?.as_secs();
     let host = Host::new()?;
-    for round in 0..packets.div_ceil(ROUND) {
-        let seed = seed + u64::from(round);
-        let delivered = host.send(seed, PORT, OTHER)?;
-        ensure!(delivered.len() > usize::from(ROUND) / 2, "seed {seed}: an unguarded host took {delivered:?} only");
+    let seeds = || (0..packets.div_ceil(ROUND)).map(|round| seed + u64::from(round));
+    for seed in seeds() {
+        for (port, decoy) in [(PORT, OTHER), (OTHER, PORT)] {
+            let delivered = host.send(seed, port, decoy)?;
+            ensure!(
+                delivered.len() > 2 * usize::from(ROUND) / 3,
+                "seed {seed}: an unguarded host took {delivered:?} only"
+            );
+        }
     }
     let _guard = Guard::start(&host.world.guard, &layers.policy(POLICY))?;
-    for round in 0..packets.div_ceil(ROUND) {
-        let seed = seed + u64::from(round);
+    for seed in seeds() {
         let delivered = host.send(seed, PORT, OTHER)?;
         ensure!(delivered.is_empty(), "{layers:?}, seed {seed}: delivered were {delivered:?}");
         // Of the other port's fragments some hide it. Whole packets do not.
@@ -69,6 +73,7 @@ impl Host {
     fn new() -> Result<Self> {
         let world = World::new()?;
         let internet = world.internet()?;
+        world.guard.takes(internet.guard.v6.into())?;
         let (wire, to) = (Wire::open(&internet.ns, "eth0")?, world.guard.mac("inet0")?);
         let tcp = [Listener::http(&world.guard, PORT)?, Listener::http(&world.guard, OTHER)?];
         let udp = [UdpEcho::start(&world.guard, PORT)?, UdpEcho::start(&world.guard, OTHER)?];
