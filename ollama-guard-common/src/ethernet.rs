@@ -35,9 +35,12 @@ pub(crate) enum Payload {
 /// is too short to tell counts as one.
 #[inline(always)]
 pub fn is_link_local<P: Packet + ?Sized>(frame: &P) -> bool {
-    let Some(destination) = frame.read::<[u16; 3]>(0) else { return true };
-    let [first, second, third] = destination.map(u16::from_be);
-    first == 0x0180 && second == 0xc200 && third & 0xfff0 == 0
+    // As it lies in memory: every frame of a bridge's port comes by here, and swapping bytes would take as long again.
+    const FIRST: u16 = u16::from_ne_bytes([0x01, 0x80]);
+    const SECOND: u16 = u16::from_ne_bytes([0xc2, 0x00]);
+    const MASK: u16 = u16::from_ne_bytes([0xff, 0xf0]);
+    let Some([first, second, third]) = frame.read::<[u16; 3]>(0) else { return true };
+    first == FIRST && second == SECOND && third & MASK == 0
 }
 
 /// Does an 802.1Q or 802.1ad tag with this control information belong to a VLAN interface?

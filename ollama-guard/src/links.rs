@@ -25,6 +25,7 @@ use crate::policy::InterfaceName;
 
 /// One interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub struct Link {
     /// The kernel's number for it, unique while it exists, reused afterwards.
     pub index: u32,

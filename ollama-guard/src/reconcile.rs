@@ -252,6 +252,9 @@ impl Reconciler {
         pass.attached = outcome.attached;
         pass.failed = outcome.failed.len();
         pass.busy = outcome.busy;
+        if outcome.more {
+            pass.retry = Some(Duration::ZERO);
+        }
         pass.changed += outcome.changed;
         if pass.failed == 0 && wall.retire_others()? {
             info!("what another version of ollama-guard had attached is gone: this one has taken over");

@@ -181,7 +181,8 @@ fn bond_in_reserve(layers: Layers) -> Result<()> {
     };
     // How many of two reach the guarded port. Those to the other one say when they have had their time.
     let arrived = || -> Result<usize> {
-        (port.witness.clear(), other.witness.clear());
+        port.witness.clear();
+        other.witness.clear();
         wait::until("the last ones", Duration::from_secs(20), || {
             let sent = [PORT, OTHER].iter().flat_map(|port| frames(*port)).try_for_each(|frame| wire.send(&frame));
             sent.is_ok() && internet.own.both().iter().all(|own| other.witness.sources().contains(own))

@@ -88,6 +88,10 @@ const BUSY: &str = "a better hook is taken just now";
 /// The same, and why it may have none.
 const GIVES_WAY: &str = "another program removed its qdisc, whose place is left free for a minute";
 
+/// Members that get a link in one pass. There are as many as containers, each takes some milliseconds, and very little
+/// arrives there: the rest of the pass does not wait for all of them.
+const MEMBERS_AT_ONCE: usize = 32;
+
 /// What a pass over the wall did.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -101,6 +105,8 @@ pub(super) struct Outcome {
     pub(super) failed: BTreeSet<u32>,
     /// Some have a lesser hook, because a better one is taken just now.
     pub(super) busy: bool,
+    /// There are members left for the next pass.
+    pub(super) more: bool,
     /// Interfaces with a program.
     pub(super) attached: usize,
     /// Changes made.
@@ -129,7 +135,13 @@ pub(super) fn reconcile(
     wall.release(&stale)?;
     outcome.changed += stale.len();
     let Standing { attachments, programs: ours } = wall.standing()?;
-    for link in links.iter() {
+    let is_member = |link: &&Link| matches!(placements.get(link.index), Some(Placement::Member { .. }));
+    let mut new_members = 0;
+    for link in links.iter().filter(|link| !is_member(link)).chain(links.iter().filter(is_member)) {
+        if new_members == MEMBERS_AT_ONCE {
+            outcome.more = true;
+            break;
+        }
         let Some(wish) = Wish::new(policy, links, placements, link, &|id| ours.contains(&id)) else { continue };
         let rules = lowered.of(policy, services, wish.class, &link.name, links.has_ipvlan(link));
         if wish.may_do_without(link) && memory.lacks_tcx() {
@@ -162,6 +174,7 @@ pub(super) fn reconcile(
                 outcome.reasons.insert(link.index, why);
                 outcome.busy |= enforced.busy;
                 outcome.changed += usize::from(enforced.changed);
+                new_members += usize::from(wish.notes.is_none() && target.current.is_none());
                 lowered.programs.insert(enforced.key.clone());
                 outcome.programs.insert(enforced.key);
             }
