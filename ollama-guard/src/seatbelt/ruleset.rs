@@ -10,11 +10,13 @@ mod display;
 mod evaluate;
 mod interval;
 mod lower;
+mod place;
 mod set;
 
 pub use evaluate::{AddressType, Carried, PacketFacts, Transport};
 pub use interval::Edge;
 pub use lower::{Derived, Surroundings, lower};
+pub use place::{Look, Place};
 pub use set::{Elements, Set};
 
 use std::fmt;
@@ -60,67 +62,6 @@ impl Hook {
     /// The dynamic set that counts this hook's refusals by interface.
     pub fn counted_set(self, observed: bool) -> String {
         chains::names::counted(self, observed)
-    }
-}
-
-/// A hook is looked at when other rules begin with a packet, and once more when they are done with it: what they rewrote
-/// in between has its final port only then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Look {
-    /// Prerouting at raw, input and forward at filter.
-    First,
-    /// Input at its very end; what is routed onward in postrouting, before its source is translated.
-    Last,
-}
-
-/// Where a base chain sits in the kernel's packet path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// Whose packets it judges.
-    pub hook: Hook,
-    /// When.
-    pub look: Look,
-}
-
-impl Place {
-    /// All five, in the order a packet meets them. What follows prerouting is the last look at what that passes.
-    pub const ALL: [Self; 5] = [
-        Self { hook: Hook::Prerouting, look: Look::First },
-        Self { hook: Hook::Input, look: Look::First },
-        Self { hook: Hook::Input, look: Look::Last },
-        Self { hook: Hook::Forward, look: Look::First },
-        Self { hook: Hook::Forward, look: Look::Last },
-    ];
-
-    /// The chain's name.
-    pub const fn chain(self) -> &'static str {
-        match (self.hook, self.look) {
-            (Hook::Input, Look::Last) => "input_last",
-            (Hook::Forward, Look::Last) => "postrouting",
-            (hook, _) => hook.as_str(),
-        }
-    }
-
-    /// The kernel's hook, as `nft` calls it.
-    pub const fn hook_name(self) -> &'static str {
-        match (self.hook, self.look) {
-            (Hook::Forward, Look::Last) => "postrouting",
-            (hook, _) => hook.as_str(),
-        }
-    }
-
-    /// Among the chains of the same hook (`include/uapi/linux/netfilter_ipv4.h`).
-    pub const fn priority(self) -> i32 {
-        match (self.hook, self.look) {
-            // NF_IP_PRI_RAW
-            (Hook::Prerouting, _) => -300,
-            // NF_IP_PRI_FILTER
-            (_, Look::First) => 0,
-            // Before NF_IP_PRI_CONNTRACK_CONFIRM, so that what is dropped leaves no connection behind.
-            (Hook::Input, Look::Last) => i32::MAX - 1,
-            // Before NF_IP_PRI_NAT_SRC, where the source becomes another.
-            (Hook::Forward, Look::Last) => 99,
-        }
     }
 }
 

@@ -11,18 +11,18 @@ use ollama_guard::seatbelt::{Seatbelt, TABLE};
 
 use crate::support::{self, Netns, allow};
 
-const GUARDED: u16 = 11434;
-const WAIT: Duration = Duration::from_millis(400);
+pub(crate) const GUARDED: u16 = 11434;
+pub(crate) const WAIT: Duration = Duration::from_millis(400);
 
-struct World {
-    host: Netns,
-    stranger: Netns,
-    friend: Netns,
-    container: Netns,
-    bridged: [Netns; 2],
+pub(crate) struct World {
+    pub(crate) host: Netns,
+    pub(crate) stranger: Netns,
+    pub(crate) friend: Netns,
+    pub(crate) container: Netns,
+    pub(crate) bridged: [Netns; 2],
 }
 
-fn link(host: &Netns, name: &str, peer: &Netns, number: u8) {
+pub(crate) fn link(host: &Netns, name: &str, peer: &Netns, number: u8) {
     host.ip(&format!("link add {name} type veth peer name up0 netns {}", peer.0));
     peer.ip("link set up0 up");
     host.ip(&format!("link set {name} up"));
@@ -32,7 +32,7 @@ fn link(host: &Netns, name: &str, peer: &Netns, number: u8) {
     peer.ip(&format!("route add default via fd00:{number}::1"));
 }
 
-fn address(host: &Netns, name: &str, number: u8) {
+pub(crate) fn address(host: &Netns, name: &str, number: u8) {
     host.ip(&format!("addr add 10.0.{number}.1/24 dev {name}"));
     host.ip(&format!("addr add fd00:{number}::1/64 dev {name} nodad"));
 }
@@ -65,17 +65,17 @@ fn connect(from: &Netns, to: &str) -> Option<TcpStream> {
     })
 }
 
-fn open(from: &Netns, to: &str) {
+pub(crate) fn open(from: &Netns, to: &str) {
     // Neighbours may have to be found first.
     assert!((0..8).any(|_| connect(from, to).is_some()), "{} cannot reach {to}", from.0);
 }
 
-fn closed(from: &Netns, to: &str) {
+pub(crate) fn closed(from: &Netns, to: &str) {
     assert!(connect(from, to).is_none(), "{} reaches {to}", from.0);
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let [host, stranger, friend, container] = ["host", "stranger", "friend", "box"].map(Netns::new);
         let bridged = ["left", "right"].map(Netns::new);
         for namespace in [&host, &stranger, &friend, &container, &bridged[0], &bridged[1]] {
@@ -111,7 +111,7 @@ impl World {
         Self { host, stranger, friend, container, bridged }
     }
 
-    fn guard(&self, policy: &Policy) -> Seatbelt {
+    pub(crate) fn guard(&self, policy: &Policy) -> Seatbelt {
         let bridges: BTreeSet<InterfaceName> = ["docker0", "vmbr0"].map(|name| name.parse().unwrap()).into();
         let surroundings = Surroundings { bridges, bridges_translate: true, ..Surroundings::default() };
         self.host.within(|| {
@@ -276,110 +276,6 @@ fn containers_reach_elsewhere_and_the_host_if_allowed() {
     open(&world.container, "[fd00:3::1]:11434");
 }
 
-#[test]
-fn traffic_inside_one_bridge_is_untouched_with_br_netfilter_on_and_off() {
-    let world = World::new();
-    let [left, right] = &world.bridged;
-    for policy in [support::policy(), Policy { forwarded: Forwarded::Pass, ..support::policy() }] {
-        let mut policy = policy;
-        policy.services[0].protocols.insert(Protocol::Udp);
-        for on in ["0", "1"] {
-            for key in ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"] {
-                world.host.sysctl(&format!("net.bridge.{key}"), on);
-            }
-            let mut seatbelt = world.host.within(|| Seatbelt::open(TABLE).unwrap());
-            seatbelt.remove().unwrap();
-            drop(seatbelt);
-            let mut seatbelt = world.guard(&policy);
-            open(left, "10.0.4.3:11434");
-            open(left, "[fd00:4::3]:11434");
-            assert_eq!(seatbelt.status().unwrap().dropped.packets, 0, "br_netfilter {on}");
-
-            // A broadcast reaches the neighbour, not the host.
-            let hears = |at: &Netns| {
-                at.within(|| {
-                    let socket = UdpSocket::bind(("0.0.0.0", GUARDED)).unwrap();
-                    socket.set_read_timeout(Some(WAIT)).unwrap();
-                    socket
-                })
-            };
-            let (neighbour, host) = (hears(right), hears(&world.host));
-            left.within(|| {
-                let socket = UdpSocket::bind("10.0.4.2:0").unwrap();
-                socket.set_broadcast(true).unwrap();
-                socket.send_to(b"x", ("10.0.4.255", GUARDED)).unwrap();
-            });
-            assert!(neighbour.recv(&mut [0]).is_ok(), "br_netfilter {on}: a broadcast inside the bridge was dropped");
-            assert!(host.recv(&mut [0]).is_err(), "br_netfilter {on}: the host heard a broadcast");
-
-            // To the host, by any of its addresses, and onward through it.
-            for to in ["10.0.4.1:11434", "[fd00:4::1]:11434", "10.0.2.1:11434"] {
-                closed(left, to);
-            }
-            if policy.forwarded == Forwarded::Drop {
-                closed(left, "10.0.2.2:11434");
-            } else {
-                open(left, "10.0.2.2:11434");
-            }
-            closed(left, "10.0.3.2:11434");
-            open(left, "10.0.4.1:80");
-            assert!(seatbelt.status().unwrap().dropped.packets > 0);
-            world.host.within(|| seatbelt.remove()).unwrap();
-        }
-    }
-}
-
-/// What the host routes between two networks on one bridge, and what it translates there, is no bridged frame.
-#[test]
-fn what_is_routed_or_translated_inside_one_bridge_is_judged() {
-    for (netfilter, forwarded) in
-        [("0", Forwarded::Drop), ("1", Forwarded::Drop), ("0", Forwarded::Pass), ("1", Forwarded::Pass)]
-    {
-        let world = World::new();
-        let [left, right] = &world.bridged;
-        for key in ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"] {
-            world.host.sysctl(&format!("net.bridge.{key}"), netfilter);
-        }
-        world.host.sysctl("net.ipv4.conf.all.send_redirects", "0");
-        world.host.sysctl("net.ipv4.conf.vmbr0.send_redirects", "0");
-        for (end, key) in [left, right].into_iter().zip(["net.ipv6.conf.up0.accept_redirects"; 2]) {
-            end.sysctl(key, "0");
-        }
-        // Another network behind the same bridge; its owner is a neighbour of `left`, too.
-        address(&world.host, "vmbr0", 5);
-        right.ip("addr add 10.0.5.3/24 dev up0");
-        right.ip("addr add fd00:5::3/64 dev up0 nodad");
-        right.ip("route replace default via 10.0.5.1");
-        right.ip("route replace default via fd00:5::1");
-        let rules = "table inet other {
-            chain nat {
-                type nat hook prerouting priority dstnat;
-                meta nfproto ipv4 fib daddr type local tcp dport 8080 dnat ip to 10.0.5.3:11434
-                meta nfproto ipv6 fib daddr type local tcp dport 8080 dnat ip6 to [fd00:5::3]:11434
-            }
-            chain back { type nat hook postrouting priority srcnat; ct status dnat oifname vmbr0 masquerade; }
-        }";
-        world.host.nft(rules).unwrap();
-        let ways = ["10.0.4.1:8080", "[fd00:4::1]:8080", "10.0.5.3:11434", "[fd00:5::3]:11434"];
-        for to in ways {
-            open(left, to);
-        }
-        let policy = Policy { forwarded, ..support::policy() };
-        let mut seatbelt = world.guard(&policy);
-        for to in ways {
-            if forwarded == Forwarded::Pass { open(left, to) } else { closed(left, to) }
-        }
-        for to in ["10.0.4.3:11434", "[fd00:4::3]:11434"] {
-            open(left, to);
-        }
-        for to in ["10.0.2.1:8080", "[fd00:2::1]:8080", "10.0.5.3:11434", "[fd00:5::3]:11434"] {
-            open(&world.friend, to);
-        }
-        let dropped = seatbelt.status().unwrap().dropped_by_interface["forward"].contains_key("vmbr0");
-        assert_eq!(dropped, forwarded == Forwarded::Drop, "br_netfilter {netfilter}");
-    }
-}
-
 /// An `[[allow]]` opens the host to a container, not one that only the profile implies; each in its place.
 #[test]
 fn a_container_is_let_in_by_an_allow_that_names_it() {
@@ -394,11 +290,15 @@ fn a_container_is_let_in_by_an_allow_that_names_it() {
         allow("10.0.9.0/24", None, None),
     ];
     let mut seatbelt = world.guard(&Policy { allow: none.to_vec(), ..support::policy() });
-    to.iter().for_each(|to| closed(&world.container, to));
+    for to in to {
+        closed(&world.container, to);
+    }
     open(&world.stranger, "10.0.1.1:11434");
     let policy = Policy { allow: both.to_vec(), ..support::policy() };
     world.host.within(|| seatbelt.apply(&lower(&policy, &Surroundings::default())).unwrap());
-    to.iter().for_each(|to| open(&world.container, to));
+    for to in to {
+        open(&world.container, to);
+    }
     closed(&world.stranger, "10.0.1.1:11434");
     let counters = seatbelt.status().unwrap().counters;
     assert!(counters["prerouting_allowed"].packets > 0 && counters["input_allowed"].packets > 0, "{counters:?}");

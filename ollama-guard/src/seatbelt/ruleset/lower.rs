@@ -158,11 +158,11 @@ fn own_ports(policy: &Policy, name: &ServiceName) -> BTreeSet<(Protocol, u16)> {
 
 #[cfg(test)]
 mod tests {
+    use crate::policy::Forwarded;
+    use crate::seatbelt::ruleset::{Carried, PacketFacts, Transport, Verdict};
     use super::*;
     use crate::config::built_in;
     use crate::plan::fixture::{link, member, nic};
-    use crate::policy::{Forwarded, Mode};
-    use crate::seatbelt::ruleset::{Carried, PacketFacts, Transport, Verdict};
 
     #[test]
     fn the_surroundings_are_the_interfaces_that_names_alone_would_misjudge() {
@@ -186,66 +186,6 @@ mod tests {
                 ..Surroundings::default()
             }
         );
-    }
-
-    /// With `br_netfilter` frames from port to port of a bridge are here too. They are not for this host; what is routed
-    /// is, and what DNAT sent elsewhere.
-    #[test]
-    fn what_is_bridged_passes_and_what_is_routed_or_translated_is_judged() {
-        let bridges = ["vmbr0", "docker0"].map(|name| name.parse().unwrap()).into();
-        let surroundings = Surroundings { bridges, bridges_translate: true, ..Surroundings::default() };
-        for forwarded in [Forwarded::Drop, Forwarded::Pass] {
-            let ruleset = lower(&Policy { forwarded, ..built_in() }, &surroundings);
-            let verdict = |ingress: &str, egress: &str, carried| {
-                ruleset.evaluate(&PacketFacts {
-                    hook: Hook::Forward,
-                    ingress: ingress.parse().unwrap(),
-                    egress: egress.parse().ok(),
-                    member: None,
-                    source: [203, 0, 113, 9].into(),
-                    address: [192, 0, 2, 1].into(),
-                    destination: AddressType::Unicast,
-                    transport: Transport::Port(6, 11434),
-                    carried,
-                })
-            };
-            let onward = if forwarded == Forwarded::Pass { Verdict::Accept } else { Verdict::Drop };
-            assert_eq!(verdict("vmbr0", "vmbr0", Carried::Bridged), Verdict::Accept);
-            assert_eq!(verdict("vmbr0", "vmbr0", Carried::BridgedTranslated), onward);
-            assert_eq!(verdict("vmbr0", "vmbr0", Carried::Routed), onward);
-            for ends in [("vmbr0", "eth0"), ("eth0", "vmbr0"), ("eth0", "eth0")] {
-                assert_eq!(verdict(ends.0, ends.1, Carried::Routed), onward, "{ends:?}");
-            }
-            for carried in [Carried::Routed, Carried::Bridged, Carried::BridgedTranslated] {
-                assert_eq!(verdict("docker0", "docker0", carried), Verdict::Accept, "containers among themselves");
-            }
-            assert_eq!(verdict("vmbr0", "docker0", Carried::Routed), Verdict::Drop);
-        }
-    }
-
-    /// What is rewritten after the first look is judged at the last one; each refused packet is counted once.
-    #[test]
-    fn what_is_refused_is_counted_once_however_often_it_is_looked_at() {
-        for mode in [Mode::Enforce, Mode::Observe] {
-            let ruleset = lower(&Policy { mode, ..built_in() }, &Surroundings::default());
-            for hook in Hook::ALL {
-                let facts = PacketFacts {
-                    hook,
-                    ingress: "eth0".parse().unwrap(),
-                    egress: "eth1".parse().ok(),
-                    member: None,
-                    source: [203, 0, 113, 9].into(),
-                    address: [192, 0, 2, 1].into(),
-                    destination: AddressType::Local,
-                    transport: Transport::Port(6, 11434),
-                    carried: Carried::Routed,
-                };
-                let counted =
-                    |facts: &PacketFacts| ruleset.trace(facts).iter().filter(|rule| rule.counter.is_some()).count();
-                assert_eq!(counted(&facts), 1, "{hook:?}, {mode:?}");
-                assert_eq!(counted(&PacketFacts { ingress: "wg0".parse().unwrap(), ..facts }), 1, "{hook:?}, {mode:?}");
-            }
-        }
     }
 
     /// A class that facts give or take holds in both directions.
