@@ -91,11 +91,20 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
 }
 
 pub(crate) fn surroundings() -> impl Strategy<Value = Surroundings> {
-    (names(&["br-lan", "br-1", "docker0"]), names(&["br-lan", "vmbr0", "br-1", "docker0"]), names(&["red", "blue"]))
-        .prop_map(|(not_containers, bridges, vrf_devices)| Surroundings {
+    let (bridges, vrf_devices) = (names(&["br-lan", "vmbr0", "br-1", "docker0"]), names(&["red", "blue"]));
+    (
+        names(&["vmbr0", "eth1"]),
+        names(&["br-lan", "br-1", "docker0"]),
+        names(&["br-lan", "vmbr0"]),
+        bridges,
+        vrf_devices,
+    )
+        .prop_map(|(containers, not_containers, with_containers, bridges, vrf_devices)| Surroundings {
+            containers,
             not_containers,
+            with_containers,
             bridges,
             vrf_devices,
-            ..Surroundings::default()
+            derived: BTreeSet::new(),
         })
 }
