@@ -33,7 +33,7 @@ const ONLY_IN_THE_FIRST: [&str; 3] = ["message_cost", "netdev_budget", "netdev_m
 const NAMED: &str = "/run/netns";
 /// The look at the processes: others decide how many there are.
 const MOST: usize = 8192;
-const LONGEST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// Tells of each link elsewhere whether that is inside.
 ///

@@ -112,7 +112,7 @@ impl Placements {
                 if named && notes.iter().any(refused) {
                     self.refused_containers.insert(link.name.clone());
                 }
-                if link.raw_name.is_none() && network.has_inside && (named || is_lost(link, network)) {
+                if link.raw_name.is_none() && has_containers(network, link, named) {
                     self.with_containers.insert(link.name.clone());
                 }
                 let outside = |(_, fact): &(_, Fact)| *fact == Fact::Outside;
@@ -132,6 +132,12 @@ impl Placements {
 /// and who is on it is another machine.
 fn is_lost(link: &Link, network: &Network) -> bool {
     link.kind == Kind::Bridge && !network.has_nic
+}
+
+/// May a container of this host be behind it? If in doubt there is, except behind what is an uplink by its use.
+fn has_containers(network: &Network, link: &Link, named: bool) -> bool {
+    let in_doubt = network.may_have_inside && !is_used_as_uplink(network);
+    named && network.may_have_inside || is_lost(link, network) && (network.has_inside || in_doubt)
 }
 
 fn named(patterns: &[NamePattern], link: &Link) -> bool {
@@ -192,7 +198,10 @@ fn classify(policy: &Policy, network: &Network, link: &Link) -> (Class, Vec<Note
     if undisputed && (named || is_earned(network, link)) {
         return (Class::Container, network.has_inside.then_some(Note::LeadsToContainers).into_iter().collect());
     }
-    let surprising = named || network.has_inside && is_lost(link, network) && !is_uplink(network);
+    let is_outside = network.against.iter().any(|(_, fact)| *fact == Fact::Outside);
+    let is_uplink = is_outside || is_used_as_uplink(network);
+    // Nobody would take an uplink for a network of containers.
+    let surprising = named || network.has_inside && is_lost(link, network) && !is_uplink;
     let against = network.against.iter().filter(|_| surprising).map(|(by, fact)| {
         let (by, fact) = (by.clone(), fact.clone());
         Note::NotForContainers { named, by, fact }
@@ -216,10 +225,8 @@ fn is_earned(network: &Network, link: &Link) -> bool {
     network.has_inside && link.forwards && shape
 }
 
-/// Nobody would take it for a network of containers.
-fn is_uplink(network: &Network) -> bool {
-    let uplink =
-        |(_, fact): &(_, Fact)| matches!(fact, Fact::DefaultRoute | Fact::Router | Fact::LeasedAddress | Fact::Outside);
+fn is_used_as_uplink(network: &Network) -> bool {
+    let uplink = |(_, fact): &(_, Fact)| matches!(fact, Fact::DefaultRoute | Fact::Router | Fact::LeasedAddress);
     network.against.iter().any(uplink)
 }
 

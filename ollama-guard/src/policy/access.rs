@@ -64,7 +64,8 @@ mod tests {
         let access = |policy: &Policy, name| classes.map(|class| policy.access(class, name).as_str());
         assert_eq!(access(&policy, &eth0), ["open", "closed", "closed"]);
         let source = "192.168.1.50/32".parse().unwrap();
-        policy.allow = vec![Allow { source, interface: Some(eth0.clone()), service: None, comment: None, implied: false }];
+        policy.allow =
+            vec![Allow { source, interface: Some(eth0.clone()), service: None, comment: None, implied: false }];
         assert_eq!(policy.access(Class::Guarded, &eth0), Access::AllowList);
         assert_eq!(policy.access(Class::Guarded, &eth1), Access::Closed);
         assert_eq!(policy.access(Class::Container, &eth0), Access::AllowList);

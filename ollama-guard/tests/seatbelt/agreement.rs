@@ -145,7 +145,9 @@ fn address(kind: AddressType, v4: bool) -> IpAddr {
 fn class(policy: &Policy, surroundings: &Surroundings, name: &InterfaceName) -> Class {
     if policy.trusted.iter().any(|pattern| pattern.matches(name)) {
         Class::Trusted
-    } else if policy.containers.iter().any(|p| p.matches(name)) && !surroundings.not_containers.contains(name) {
+    } else if surroundings.not_containers.contains(name) {
+        Class::Guarded
+    } else if policy.containers.iter().any(|p| p.matches(name)) || surroundings.containers.contains(name) {
         Class::Container
     } else {
         Class::Guarded

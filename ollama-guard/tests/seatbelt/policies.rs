@@ -113,16 +113,11 @@ fn derived() -> impl Strategy<Value = BTreeSet<Derived>> {
 }
 
 pub(crate) fn surroundings() -> impl Strategy<Value = Surroundings> {
-    let bridges = names(&["br-lan", "vmbr0", "br-1", "docker0"]);
-    let lost = names(&["br-lan", "br-1", "docker0"]);
-    (lost, bridges, names(&["red", "blue"]), any::<bool>(), derived()).prop_map(
-        |(not_containers, bridges, vrf_devices, bridges_translate, derived)| Surroundings {
-            not_containers,
-            bridges,
-            vrf_devices,
-            bridges_translate,
-            derived,
-            ..Surroundings::default()
-        },
-    )
+    let classes = (names(&["vmbr0", "eth1"]), names(&["br-lan", "br-1", "docker0"]), names(&["br-lan", "vmbr0"]));
+    let bridges = (names(&["br-lan", "vmbr0", "br-1", "docker0"]), any::<bool>());
+    (classes, bridges, names(&["red", "blue"]), derived()).prop_map(|(classes, bridges, vrf_devices, derived)| {
+        let (containers, not_containers, with_containers) = classes;
+        let (bridges, bridges_translate) = bridges;
+        Surroundings { containers, not_containers, with_containers, bridges, vrf_devices, bridges_translate, derived }
+    })
 }

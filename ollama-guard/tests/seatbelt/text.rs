@@ -37,7 +37,9 @@ fn nft_reads_every_kind_of_policy() {
     };
     let udp = Policy { services: vec![service("dns", &[53], &[Protocol::Udp])], ..policy() };
     let surroundings = Surroundings {
+        containers: ["ai-net".parse().unwrap()].into(),
         not_containers: ["br-lan".parse().unwrap()].into(),
+        with_containers: ["br-lan".parse().unwrap()].into(),
         bridges: ["br-lan".parse().unwrap(), "docker0".parse().unwrap()].into(),
         vrf_devices: ["red".parse().unwrap()].into(),
         bridges_translate: true,

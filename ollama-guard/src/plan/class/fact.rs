@@ -58,6 +58,15 @@ pub(super) fn leads_inside(link: &Link) -> bool {
     }
 }
 
+/// Might it? A namespace that cannot be seen may be a container's that has just been made.
+pub(super) fn may_lead_inside(link: &Link) -> bool {
+    match link.kind {
+        Kind::Veth | Kind::Netkit => link.elsewhere.is_some_and(|there| there.id >= 0),
+        Kind::Tap => true,
+        _ => false,
+    }
+}
+
 /// A NIC, or what carries the traffic of one.
 pub(super) fn is_nic(kind: &Kind) -> bool {
     matches!(

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fact::{Fact, facts, is_nic, leads_inside};
+use super::fact::{Fact, facts, is_nic, leads_inside, may_lead_inside};
 use crate::links::{Link, Links, Use};
 use crate::policy::InterfaceName;
 
@@ -22,6 +22,8 @@ pub(super) struct Networks {
 pub(super) struct Network {
     /// Some port leads to a container or a virtual machine.
     pub(super) has_inside: bool,
+    /// Some port may.
+    pub(super) may_have_inside: bool,
     /// A NIC of this host, or what carries one's traffic, is on it.
     pub(super) has_nic: bool,
     /// A public IPv4 address is on it.
@@ -43,6 +45,7 @@ impl Networks {
         for link in links.iter() {
             let network = networks.entry(root(&of, link.index)).or_default();
             network.has_inside |= leads_inside(link);
+            network.may_have_inside |= may_lead_inside(link);
             network.has_nic |= is_nic(&link.kind);
             network.is_public |= link.uses.contains(&Use::PublicAddress);
             network.against.extend(facts(link).map(|fact| (link.name.clone(), fact)));

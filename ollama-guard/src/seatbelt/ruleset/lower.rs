@@ -158,11 +158,11 @@ fn own_ports(policy: &Policy, name: &ServiceName) -> BTreeSet<(Protocol, u16)> {
 
 #[cfg(test)]
 mod tests {
-    use crate::policy::Forwarded;
-    use crate::seatbelt::ruleset::{Carried, PacketFacts, Transport, Verdict};
     use super::*;
     use crate::config::built_in;
     use crate::plan::fixture::{link, member, nic};
+    use crate::policy::Forwarded;
+    use crate::seatbelt::ruleset::{Carried, PacketFacts, Transport, Verdict};
 
     #[test]
     fn the_surroundings_are_the_interfaces_that_names_alone_would_misjudge() {

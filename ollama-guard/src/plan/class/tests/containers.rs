@@ -173,6 +173,20 @@ fn the_mirror_is_told_what_its_names_do_not_say() {
     assert!(!placements.unsettled);
 }
 
+/// Or a flood of processes, which keeps one from being seen, would open the way to it.
+#[test]
+fn a_container_that_is_not_seen_is_still_behind_its_bridge() {
+    let behind = |bridge: Link| {
+        let name = bridge.name.clone();
+        let links: Links = [bridge, member(outside(link(4, "veth1", Kind::Veth)), 3)].into_iter().collect();
+        Placements::new(&policy(), &links).with_containers.contains(&name)
+    };
+    assert!(behind(bridge(3, "docker0")));
+    assert!(behind(bridge(3, "ai-net")));
+    assert!(behind(used(bridge(3, "docker0"), [Use::DefaultRoute])), "named like one");
+    assert!(!behind(used(bridge(3, "lan0"), [Use::DefaultRoute])), "an uplink");
+}
+
 #[test]
 fn a_container_whose_namespace_is_new_is_looked_for_again() {
     let unsettled = |links: Vec<Link>| Placements::new(&policy(), &links.into_iter().collect()).unsettled;
