@@ -7,6 +7,7 @@ mod look;
 mod metrics;
 pub mod output;
 mod prepare;
+mod reload;
 mod run;
 mod sources;
 mod status;
@@ -29,6 +30,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Events(args) => events::events(file, args),
         Command::Metrics(args) => metrics::metrics(file, args),
         Command::Down(_) => down::down(file),
+        Command::Reload => reload::reload(file),
         Command::Prepare => prepare::prepare(file),
     }
 }

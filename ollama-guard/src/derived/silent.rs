@@ -3,13 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::Forward;
 use crate::policy::Protocol;
 use crate::sockets::Socket;
 
 /// A listening rootlessport (Podman's, before version 5) of which no engine says where it leads: it takes its orders
 /// from standard input.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SilentProxy {
     /// Its transport.
     pub protocol: Protocol,

@@ -169,7 +169,7 @@ impl Watch {
         forwards
     }
 
-    fn silent(&self) -> BTreeSet<SilentProxy> {
+    pub(super) fn silent(&self) -> BTreeSet<SilentProxy> {
         if self.seen.processes.iter().any(|process| is_silent(&process.name)) {
             silent(&self.seen.sockets, &procfs::owners(), &self.forwards())
         } else {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::{Host, wants_program};
 use crate::class::Class;
-use crate::datapath::{Attachment, DatapathError, ProgramKey, Standing, Target, Wall};
+use crate::datapath::{Attachment, DatapathError, Family, ProgramKey, Standing, Target, Wall};
 use crate::derived::DerivedPort;
 use crate::links::{Hardware, Link, XdpMode};
 use crate::plan::class::Placement;
@@ -54,6 +54,24 @@ impl Lowered {
         let lower = || Rc::new(KernelRules::lower(policy, services, &self.derived, class, interface));
         Rc::clone(self.rules.entry(place).or_insert_with(lower))
     }
+}
+
+/// The programs that the interfaces' rules can become, whatever their hooks.
+pub(super) fn keys(
+    policy: &Policy,
+    services: &ServiceTable,
+    host: &Host<'_>,
+    lowered: &mut Lowered,
+) -> BTreeSet<String> {
+    lowered.refresh(host.guarded().map(|port| guarded(port, services)).collect());
+    for link in host.links.iter() {
+        if let Some(Placement::Attach(class, _)) = host.placements.get(link.index) {
+            lowered.of(policy, services, *class, &link.name);
+        }
+    }
+    let families = [Family::Xdp, Family::Tc, Family::TcLayer3];
+    let keys = lowered.rules.values().flat_map(|rules| families.map(|family| ProgramKey::new(rules, family)));
+    keys.map(|key| key.as_str().to_owned()).collect()
 }
 
 /// Why an interface has a lesser hook for now.

@@ -1,0 +1,19 @@
+//! `ollama-guard reload`: puts a changed configuration in force, and returns when it is.
+
+use std::path::Path;
+
+use super::output::print;
+use super::{load, load_to_look};
+use crate::control;
+use crate::exit::Exit;
+
+/// Checks the file first: what is wrong with it is shown here, not only in the daemon's log.
+pub(super) fn reload(file: Option<&Path>) -> anyhow::Result<Exit> {
+    if let Err(error) = load(file) {
+        eprintln!("{error}\n\nnothing was changed: what was in force stays");
+        return Ok(Exit::Usage);
+    }
+    control::reload(&load_to_look(file).paths.run)?;
+    print("the configuration is in force\n")?;
+    Ok(Exit::Fine)
+}
