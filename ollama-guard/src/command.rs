@@ -36,13 +36,13 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
 }
 
 fn load(file: Option<&Path>) -> Result<Policy, ConfigError> {
-    config::load(file, config::lockout::listeners)
+    config::load(file)
 }
 
 /// For commands that look at what is in force, which a faulty file does not change: they go on, with the directories
-/// it names as far as these can be read, and say so. Who listens on this host is no question of theirs.
+/// it names as far as these can be read, and say so.
 fn load_to_look(file: Option<&Path>) -> Policy {
-    config::load(file, Vec::new).unwrap_or_else(|error| {
+    config::load(file).unwrap_or_else(|error| {
         let paths = config::paths(file);
         eprintln!("{error}\nwhat is in force is looked for in {} meanwhile\n", paths.bpf.display());
         Policy { paths, ..config::built_in() }

@@ -20,6 +20,7 @@ pub use lock::{Holder, InstanceLock, LockError};
 pub use seatbelt::ruleset;
 use tracing::{info, warn};
 
+use crate::config::lockout::{self, Listener, Spared};
 use crate::datapath::{Coming, PinDirectory, State, Wall};
 use crate::derived::DerivedPort;
 use crate::links::Links;
@@ -32,7 +33,13 @@ use proxies::Proxies;
 /// Owns every change to the kernel.
 #[derive(Debug)]
 pub struct Reconciler {
+    /// As the configuration has it.
+    wanted: Policy,
+    /// In force: the same without what is spared.
     policy: Policy,
+    /// How people get into this host, as far as known.
+    ways_in: Vec<Listener>,
+    spared: Vec<Spared>,
     services: ServiceTable,
     since: u64,
     /// What the seatbelt had caught when the wall last changed.
@@ -95,14 +102,20 @@ pub struct Pass {
 
 impl Reconciler {
     /// Takes over what an earlier daemon wrote down. Changes nothing before the first [`Self::pass`], and waits for nobody.
-    pub fn new(policy: Policy) -> Self {
-        let earlier = earlier(&policy.paths);
+    pub fn new(wanted: Policy) -> Self {
+        let earlier = earlier(&wanted.paths);
+        let ways_in = earlier.as_ref().map(|state| state.ways_in.clone()).unwrap_or_default();
+        let spared = spared(&wanted, &ways_in, &[]);
+        let policy = lockout::spare(wanted.clone(), &spared);
         let table = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default();
         let (services, _) = table.update(&policy);
         let (since, repairs_before, forgotten_before) =
             earlier.as_ref().map_or_else(|| (now(), 0, 0), |state| (state.since, state.repairs, state.forgotten));
         Self {
+            wanted,
             policy,
+            ways_in,
+            spared,
             services,
             since,
             caught_before: earlier.as_ref().map(|state| state.caught_before.clone()).unwrap_or_default(),
@@ -131,10 +144,26 @@ impl Reconciler {
     }
 
     /// Puts another policy in force at the next pass.
-    pub fn set_policy(&mut self, policy: Policy) -> anyhow::Result<()> {
-        if let Some(why) = self.ebpf.failure().filter(|_| policy.layers.wall && !policy.layers.seatbelt) {
+    pub fn set_policy(&mut self, wanted: Policy) -> anyhow::Result<()> {
+        if let Some(why) = self.ebpf.failure().filter(|_| wanted.layers.wall && !wanted.layers.seatbelt) {
             bail!("`seatbelt = false` would open the port, because the eBPF layer is not in place: {why}");
         }
+        self.spared = spared(&wanted, &self.ways_in, &self.spared);
+        self.change(lockout::spare(wanted.clone(), &self.spared))?;
+        self.wanted = wanted;
+        self.forgive();
+        Ok(())
+    }
+
+    /// This is how people get into this host; a port by which they do is opened at the next pass.
+    pub fn know(&mut self, ways_in: Vec<Listener>) -> anyhow::Result<()> {
+        let spared = spared(&self.wanted, &ways_in, &self.spared);
+        self.change(lockout::spare(self.wanted.clone(), &spared))?;
+        (self.ways_in, self.spared) = (ways_in, spared);
+        Ok(())
+    }
+
+    fn change(&mut self, policy: Policy) -> anyhow::Result<()> {
         let (services, recycled) = self.services.update(&policy);
         if let Some(wall) = &self.ebpf.wall {
             wall.clear_services(&recycled)?;
@@ -147,7 +176,6 @@ impl Reconciler {
         if policy.services != self.policy.services {
             self.proxies.look_for(&policy.services);
         }
-        self.forgive();
         (self.policy, self.services) = (policy, services);
         Ok(())
     }
@@ -319,6 +347,8 @@ impl Reconciler {
             wall_failure: failure,
             seen: fingerprint(host.links),
             silent: self.proxies.silent(),
+            spared: self.spared.clone(),
+            ways_in: self.ways_in.clone(),
         });
         self.is_new = false;
     }
@@ -372,6 +402,15 @@ pub fn fingerprint(links: &Links) -> u64 {
         (link.index, link.name.as_str(), link.up, link.master, link.lower).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+/// What stays open, said once.
+fn spared(policy: &Policy, ways_in: &[Listener], before: &[Spared]) -> Vec<Spared> {
+    let spared = lockout::judge(policy, ways_in);
+    for one in spared.iter().filter(|one| !before.contains(one)) {
+        warn!("{one}; {}", lockout::INSIST);
+    }
+    spared
 }
 
 /// What an earlier run wrote down.

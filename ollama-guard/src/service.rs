@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
-use crate::config;
+use crate::config::{self, lockout};
 use crate::control::Control;
 use crate::datapath::PinWatch;
 use crate::events::Events;
@@ -85,6 +85,8 @@ pub async fn run(closed: Closed, mut config: config::File, sockets: Vec<OwnedFd>
     let mut links = Source::new("interface changes");
     let (paths, file) = (reconciler.policy().paths.clone(), config.path().to_owned());
     let (ask, mut asked) = mpsc::channel(1);
+    let (known, mut ways_in) = mpsc::unbounded_channel();
+    lockout::look(&paths.run, known.clone());
     let _control = Control::start(&reconciler.policy().paths.run, Box::new(move || collect(&paths, &file)), ask);
     let reloaded = Reload { successful: true, last_success: SystemTime::now() };
     let exporter = Exporter::start(Settings::new(reconciler.policy(), config.path().to_owned(), reloaded), sockets);
@@ -109,6 +111,9 @@ pub async fn run(closed: Closed, mut config: config::File, sockets: Vec<OwnedFd>
             }
             () = heard(&mut signals.hangup) => reload = Some(None),
             Some(answer) = asked.recv() => reload = Some(Some(answer)),
+            Some(listeners) = ways_in.recv() => if let Err(error) = reconciler.know(listeners) {
+                warn!("a port by which people get in may be guarded: {}", in_words(&error));
+            },
             () = heard(&mut signals.terminate) => break,
             () = heard(&mut signals.interrupt) => break,
         }
@@ -117,6 +122,7 @@ pub async fn run(closed: Closed, mut config: config::File, sockets: Vec<OwnedFd>
             notify::reloading();
             applied = apply(&mut reconciler, &mut config, &exporter);
             events.change(reconciler.services());
+            lockout::look(&reconciler.policy().paths.run, known.clone());
         }
         let done = reconciler.pass();
         match &done {

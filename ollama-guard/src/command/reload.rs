@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
+use nix::unistd::geteuid;
+
 use super::output::print;
+use super::prepare::tell_ways_in;
 use super::{load, load_to_look};
 use crate::control;
 use crate::exit::Exit;
@@ -13,7 +16,11 @@ pub(super) fn reload(file: Option<&Path>) -> anyhow::Result<Exit> {
         eprintln!("{error}\n\nnothing was changed: what was in force stays");
         return Ok(Exit::Usage);
     }
-    control::reload(&load_to_look(file).paths.run)?;
+    let run = load_to_look(file).paths.run;
+    if geteuid().is_root() {
+        tell_ways_in(&run);
+    }
+    control::reload(&run)?;
     print("the configuration is in force\n")?;
     Ok(Exit::Fine)
 }

@@ -10,6 +10,7 @@ use zerocopy::FromBytes;
 
 use super::shared::SharedMaps;
 use super::{DatapathError, ProgramKey};
+use crate::config::lockout::{Listener, Spared};
 use crate::derived::{DerivedPort, SilentProxy};
 use crate::plan::services::ServiceTable;
 use crate::policy::Policy;
@@ -54,6 +55,12 @@ pub struct State {
     /// Proxies that do not say where they lead.
     #[serde(default)]
     pub silent: BTreeSet<SilentProxy>,
+    /// Ports of services that stay open.
+    #[serde(default)]
+    pub spared: Vec<Spared>,
+    /// By these listeners, as far as known.
+    #[serde(default)]
+    pub ways_in: Vec<Listener>,
 }
 
 /// What comes into force.

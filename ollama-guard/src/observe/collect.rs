@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::enforcement::enforcement;
 use super::snapshot::{Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
+use crate::config::lockout::{self, Spared};
 use crate::datapath::{PinDirectory, State, Wall};
 use crate::links::Links;
 use crate::plan::class::Placements;
@@ -68,6 +69,7 @@ fn look(paths: &Paths, config: &Path) -> anyhow::Result<(Snapshot, bool)> {
     snapshot.problems.extend(interfaces::notices(&seen));
     seatbelt::collect(&mut snapshot, &seen);
     snapshot.problems.extend(derived::problems(&state));
+    snapshot.problems.extend(state.spared.iter().map(spared));
     sources::collect(&mut snapshot, &mut reading, &state, &links);
     describe(&mut snapshot, &state);
     let now = match (record::read(&paths.run)?, &wall) {
@@ -115,6 +117,15 @@ fn describe(snapshot: &mut Snapshot, state: &State) {
     snapshot.derived = state.derived.clone();
     snapshot.reloading = snapshot.daemon && state.coming.is_some();
     snapshot.wall_failure = state.wall_failure.clone().filter(|_| snapshot.daemon);
+}
+
+fn spared(spared: &Spared) -> Problem {
+    Problem {
+        severity: Severity::Gap,
+        subject: "configuration".to_owned(),
+        problem: spared.to_string(),
+        next_step: lockout::INSIST.to_owned(),
+    }
 }
 
 fn other_version(paths: &Paths, name: &str) -> Problem {

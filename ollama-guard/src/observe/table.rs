@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::enforcement::{Enforcement, enforcement, problems};
 use super::snapshot::{Attachment, Seatbelt, SeatbeltState, Severity, Snapshot};
 use super::terminal::{Style, Tone};
-use super::text::{duration, grouped, services};
+use super::text::{duration, grouped, printable, services};
 
 /// What to show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, earlier: Option<Earlier<
             Severity::Gap => ("PROBLEM", Tone::Bad),
             Severity::Warning => ("WARNING", Tone::Warning),
         };
-        let head = format!("{word} {}: {}", problem.subject, problem.problem);
+        let head = printable(&format!("{word} {}: {}", problem.subject, problem.problem));
         writeln!(out, "\n{}\n        next: {}", style.tone(&head, Some(tone)), problem.next_step)?;
     }
     Ok(())
