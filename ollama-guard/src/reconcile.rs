@@ -247,6 +247,11 @@ impl Reconciler {
         self.ebpf.wall.is_some()
     }
 
+    /// Begins to look for proxies, beside everything else.
+    pub fn watch_proxies(&mut self) {
+        self.proxies.begin(&self.policy.services);
+    }
+
     /// Waits until there are other derived ports. Cancel safe.
     pub async fn proxies_changed(&mut self) {
         self.proxies.changed().await;

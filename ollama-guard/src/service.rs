@@ -91,6 +91,7 @@ pub async fn run(closed: Closed, mut config: config::File, sockets: Vec<OwnedFd>
     let reloaded = Reload { successful: true, last_success: SystemTime::now() };
     let exporter = Exporter::start(Settings::new(reconciler.policy(), config.path().to_owned(), reloaded), sockets);
     let events = Events::start(reconciler.policy().paths.clone(), reconciler.services().clone());
+    reconciler.watch_proxies();
     let mut rules = Source::new("changes of the nftables rules");
     let mut pins = Source::new("removed pins");
     let root = reconciler.policy().paths.bpf.clone();

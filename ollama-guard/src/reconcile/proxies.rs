@@ -18,6 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 pub(super) struct Proxies {
     lookout: Option<Lookout>,
     known: Vec<DerivedPort>,
+    /// The watcher may start: what the daemon itself needs is there.
+    begun: bool,
     backoff: Backoff,
     told: bool,
 }
@@ -25,7 +27,7 @@ pub(super) struct Proxies {
 impl Proxies {
     /// Goes on from what an earlier daemon guarded. Starts nothing.
     pub(super) fn resume(known: Vec<DerivedPort>) -> Self {
-        Self { lookout: None, known, backoff: Backoff::up_to(LONGEST_PAUSE), told: false }
+        Self { lookout: None, known, begun: false, backoff: Backoff::up_to(LONGEST_PAUSE), told: false }
     }
 
     /// The ports known now that lead to one of these services.
@@ -42,13 +44,19 @@ impl Proxies {
         self.lookout.as_ref().map(Lookout::silent).unwrap_or_default()
     }
 
+    /// Lets the watcher start.
+    pub(super) fn begin(&mut self, services: &[Service]) {
+        self.begun = true;
+        self.look(services);
+    }
+
     /// Has the watcher look, and starts it if it does not run. To be called once everything else is done.
     pub(super) fn look(&mut self, services: &[Service]) {
         if let Some(lookout) = &self.lookout {
             return lookout.look();
         }
         let now = Instant::now();
-        if self.backoff.wait(now).is_some() {
+        if !self.begun || self.backoff.wait(now).is_some() {
             return;
         }
         self.backoff.record(now);

@@ -80,12 +80,14 @@ impl EncodeLabelSet for Labels {
     }
 }
 
-/// An interface may have any byte in its name, and metrics are read at a terminal, too. Spelled out, so that two names stay two.
+/// An interface may have any byte in its name, and metrics are read at a terminal, too. Spelled out, so that two names stay
+/// two. The format has an escape of its own for the end of a line.
 fn spelled(value: &str) -> Cow<'_, str> {
-    if !value.contains(char::is_control) {
+    let is_raw = |c: char| c.is_control() && c != '\n';
+    if !value.contains(is_raw) {
         return value.into();
     }
-    let spell = |c: char| if c.is_control() { c.escape_unicode().to_string() } else { c.to_string() };
+    let spell = |c: char| if is_raw(c) { c.escape_unicode().to_string() } else { c.to_string() };
     value.chars().map(spell).collect::<String>().into()
 }
 
