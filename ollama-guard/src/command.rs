@@ -31,7 +31,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Metrics(args) => metrics::metrics(file, args),
         Command::Down(_) => down::down(file),
         Command::Reload => reload::reload(file),
-        Command::Prepare => prepare::prepare(file),
+        Command::Prepare => Ok(prepare::prepare(file)),
     }
 }
 

@@ -113,8 +113,8 @@ fn describe(snapshot: &mut Snapshot, state: &State) {
     snapshot.mode = state.policy.mode;
     snapshot.layers = state.policy.layers;
     snapshot.container_access = state.policy.container_access;
-    snapshot.services = state.policy.services.clone();
-    snapshot.derived = state.derived.clone();
+    snapshot.services.clone_from(&state.policy.services);
+    snapshot.derived.clone_from(&state.derived);
     snapshot.reloading = snapshot.daemon && state.coming.is_some();
     snapshot.wall_failure = state.wall_failure.clone().filter(|_| snapshot.daemon);
 }

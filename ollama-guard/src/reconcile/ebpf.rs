@@ -44,7 +44,7 @@ impl Ebpf {
         if self.wall.is_none() && self.is_due() {
             match Wall::create(PinDirectory::at(&policy.paths.bpf), policy.sources.tracked) {
                 Ok(wall) => self.wall = Some(wall),
-                Err(error) => self.fails(policy, error.into()),
+                Err(error) => self.fails(policy, error),
             }
         }
     }
@@ -60,7 +60,8 @@ impl Ebpf {
     }
 
     /// Notes a failure, and says so once.
-    pub(super) fn fails(&mut self, policy: &Policy, error: anyhow::Error) {
+    pub(super) fn fails(&mut self, policy: &Policy, error: DatapathError) {
+        let error = anyhow::Error::from(error);
         self.backoff.record(Instant::now());
         let words = format!("{}{}", in_words(&error), advice(&error));
         if policy.layers.wall && self.failure.as_ref() != Some(&words) {

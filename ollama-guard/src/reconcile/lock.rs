@@ -105,7 +105,7 @@ fn check_directory(run: &Path) -> Result<(), LockError> {
 /// A file that others may open, as the first version made it, anybody may hold.
 fn remove_strange(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() && found.mode() & 0o077 == 0 && account::is_trusted(found.uid()) => Ok(()),
+        Ok(found) if found.is_file() && found.mode() & 0o777 == 0o600 && account::is_trusted(found.uid()) => Ok(()),
         Ok(_) => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

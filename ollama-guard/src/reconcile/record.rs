@@ -6,8 +6,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use tracing::warn;
+
 use crate::account;
-use crate::datapath::{State, Wall};
+use crate::datapath::{PinDirectory, State, Wall};
+use crate::policy::Paths;
 
 /// In bytes. A record holds two policies at most.
 const LONGEST: u64 = 4 << 20;
@@ -41,10 +44,8 @@ fn write_file(run: &Path, state: &State) -> io::Result<()> {
 
 /// Takes the file away, if there is one.
 pub fn remove(run: &Path) -> io::Result<()> {
-    match fs::remove_file(path(run)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    // Looked for first: a file system that may only be read refuses to remove what is not there, too.
+    if fs::symlink_metadata(path(run)).is_err() { Ok(()) } else { fs::remove_file(path(run)) }
 }
 
 /// The file's record, if there is one. A file that strangers made, or another version, says nothing.
@@ -52,8 +53,10 @@ pub fn read(run: &Path) -> io::Result<Option<State>> {
     let mut options = OpenOptions::new();
     let opened = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path(run));
     let file = match opened {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
+        // Whoever may not read it has to know; whatever else is there is no record.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+        Err(_) => return Ok(None),
+        Ok(file) => file,
     };
     let found = file.metadata()?;
     if !found.is_file() || !account::is_trusted(found.uid()) {
@@ -62,4 +65,17 @@ pub fn read(run: &Path) -> io::Result<Option<State>> {
     let mut text = Vec::new();
     file.take(LONGEST).read_to_end(&mut text)?;
     Ok(serde_json::from_slice(&text).ok())
+}
+
+/// What an earlier run wrote down.
+pub(super) fn earlier(paths: &Paths) -> Option<State> {
+    let file = read(&paths.run).ok().flatten();
+    let pinned =
+        || Wall::open(PinDirectory::at(&paths.bpf)).and_then(|wall| wall.map_or(Ok(None), |wall| wall.state()));
+    file.or_else(|| {
+        pinned().unwrap_or_else(|error| {
+            warn!("what an earlier run wrote down is lost, its service counters may be renamed: {error}");
+            None
+        })
+    })
 }

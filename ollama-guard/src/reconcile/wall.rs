@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{Host, wants_program};
+use super::pass::{Host, wants_program};
 use crate::class::Class;
 use crate::datapath::{Attachment, DatapathError, Family, ProgramKey, Standing, Target, Wall};
 use crate::derived::DerivedPort;

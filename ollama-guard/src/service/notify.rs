@@ -36,12 +36,12 @@ impl Manager {
         self.alive();
     }
 
-    /// Feeds the watchdog. Only the loop does so, between its waits.
+    /// Feeds the watchdog, if it was not fed just now. Only the loop does so, between its waits.
     pub(super) fn alive(&mut self) {
-        if self.period.is_some() {
+        if self.period.is_some_and(|period| self.fed.elapsed() > period / 2) {
             notify(&[NotifyState::Watchdog]);
+            self.fed = Instant::now();
         }
-        self.fed = Instant::now();
     }
 
     /// Waits until the watchdog wants to be fed; without one, for ever. Cancel safe.

@@ -18,6 +18,9 @@ use super::PORT;
 const CROWD: usize = 120;
 const SOON: Duration = Duration::from_secs(5);
 
+/// The system's, which every user may start.
+const PYTHON: &str = "/usr/bin/python3";
+
 /// Calls itself slirp4netns, which names a socket to ask, and says nothing there.
 const MUTE: &str = r#"
 import ctypes, os, socket, sys, time
@@ -31,14 +34,14 @@ time.sleep(600)
 
 #[test]
 fn start_reload_status_and_stop_wait_for_nobody() -> Result<()> {
-    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("python3"));
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::file(PYTHON));
     let (world, folder) = (World::new()?, leftovers::folder()?);
     let internet = world.internet()?;
     let listener = Listener::http(&world.guard, PORT)?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
     let mute = |number: usize| {
         let socket = folder.path().join(number.to_string()).display().to_string();
-        let user = ["--reuid=12345", "--regid=12345", "--clear-groups", "python3", "-c", MUTE, "--api-socket", &socket];
+        let user = ["--reuid=12345", "--regid=12345", "--clear-groups", PYTHON, "-c", MUTE, "--api-socket", &socket];
         world.guard.spawn("setpriv", &user)
     };
     let crowd: Vec<Process> = (0..CROWD).map(mute).collect::<Result<_>>()?;

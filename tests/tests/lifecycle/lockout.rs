@@ -16,6 +16,8 @@ use tests::{leftovers, probe, require, requires, wait};
 use super::PORT;
 
 const SOON: Duration = Duration::from_secs(20);
+/// The system's, which every user may start.
+const PYTHON: &str = "/usr/bin/python3";
 /// Where somebody lets sshd listen.
 const SSH: u16 = 2222;
 
@@ -23,8 +25,7 @@ const SSH: u16 = 2222;
 fn sshd(ns: &Netns, folder: &Path, user: u32, port: u16) -> Result<Process> {
     let program = folder.join("sshd");
     if !program.exists() {
-        let python = requires::find_tool("python3").unwrap_or_default();
-        fs::copy(fs::canonicalize(python)?, &program)?;
+        fs::copy(fs::canonicalize(PYTHON)?, &program)?;
     }
     let (user, port) = (user.to_string(), port.to_string());
     let identity = ["--reuid", &user, "--regid", &user, "--clear-groups", &program.display().to_string()];
@@ -59,7 +60,7 @@ impl Drop for Installed {
 /// closed, with a file and without.
 #[test]
 fn whoever_calls_himself_sshd_opens_nothing() -> Result<()> {
-    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("python3"));
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::file(PYTHON));
     for user in [0, 12345] {
         for policy in ["", "[[service]]\nname = \"ollama\"\nports = [11434]"] {
             let (world, folder) = (World::new()?, leftovers::folder()?);
@@ -84,7 +85,7 @@ fn whoever_calls_himself_sshd_opens_nothing() -> Result<()> {
 /// Really root's, and the only one: left open and told, and the rest of the policy stands.
 #[test]
 fn the_only_way_in_is_left_open_and_told() -> Result<()> {
-    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("python3"));
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::file(PYTHON));
     let (world, folder) = (World::new()?, Installed::new()?);
     let internet = world.internet()?;
     let listener = Listener::http(&world.guard, PORT)?;
