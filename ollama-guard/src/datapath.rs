@@ -33,6 +33,6 @@ pub use error::DatapathError;
 pub use events::{EventKey, EventReading, EventRing, Rest, Stay};
 pub use pins::{PinDirectory, Versions};
 pub use program::{Family, OBJECT, ProgramKey};
-pub use state::State;
+pub use state::{Coming, State};
 pub use unpinned::PinWatch;
 pub use wall::{Attachment, Point, Standing, Wall};

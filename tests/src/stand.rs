@@ -150,7 +150,7 @@ impl Stand {
     }
 
     fn lower(&mut self, text: &str, class: Class) -> Result<(Model, KernelRules)> {
-        let policy: Policy = config::parse(Path::new("test.toml"), text, &[])?;
+        let policy: Policy = config::parse(Path::new("test.toml"), text)?;
         self.services = self.services.update(&policy).0;
         let name = INTERFACE.parse()?;
         let rules = KernelRules::lower(&policy, &self.services, &BTreeSet::new(), class, &name);

@@ -55,6 +55,7 @@ fn ollama() -> Service {
         name: "ollama".parse().expect("the built-in name is valid"),
         ports: BTreeSet::from([PORT]),
         protocols: BTreeSet::from([Protocol::Tcp]),
+        insist: false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Looks on a thread of its own: a look reads all of `/proc` and asks the container engines, and a new interface must not
 //! wait for that.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use thiserror::Error;
 use tokio::sync::watch::{self, Receiver, Sender};
 use tokio::time::sleep;
 
-use super::{DerivedPort, Watch};
+use super::{DerivedPort, Unknown, Watch};
 use crate::policy::Service;
 
 /// Between an order and the look: links come and go several at a time, and whoever gave the order needs the processor to
@@ -21,6 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct Lookout {
     orders: Sender<Order>,
     ports: Receiver<Vec<DerivedPort>>,
+    unknown: Receiver<BTreeSet<Unknown>>,
     /// Number of the last order that was carried out.
     done: Receiver<u64>,
 }
@@ -45,10 +47,11 @@ impl Lookout {
         let (orders, ordered) = watch::channel(Order { number: 1, services: services.to_vec() });
         let (found, ports) = watch::channel(guarded.to_vec());
         let (carried_out, done) = watch::channel(0);
+        let (told, unknown) = watch::channel(BTreeSet::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let work = move || runtime.block_on(keep_looking(watch, ordered, &found, &carried_out));
+        let work = move || runtime.block_on(keep_looking(watch, ordered, &found, &told, &carried_out));
         thread::Builder::new().name("lookout".to_owned()).spawn(work)?;
-        Ok(Self { orders, ports, done })
+        Ok(Self { orders, ports, unknown, done })
     }
 
     /// Has it look again, soon.
@@ -73,6 +76,11 @@ impl Lookout {
         self.ports.changed().await.map_err(|_| Gone)
     }
 
+    /// What may lead to a guarded port and cannot be known, as of the last look.
+    pub fn unknown(&self) -> BTreeSet<Unknown> {
+        self.unknown.borrow().clone()
+    }
+
     /// What it found last.
     pub fn ports(&mut self) -> Vec<DerivedPort> {
         self.ports.borrow_and_update().clone()
@@ -84,6 +92,7 @@ async fn keep_looking(
     mut watch: Watch,
     mut orders: Receiver<Order>,
     found: &Sender<Vec<DerivedPort>>,
+    told: &Sender<BTreeSet<Unknown>>,
     done: &Sender<u64>,
 ) {
     loop {
@@ -96,6 +105,7 @@ async fn keep_looking(
             }
             is_news
         });
+        told.send_replace(watch.unknown().clone());
         done.send_replace(number);
         tokio::select! {
             ordered = orders.changed() => {
@@ -132,7 +142,8 @@ mod tests {
         let (orders, _) = watch::channel(Order { number: 1, services: Vec::new() });
         let (found, ports) = watch::channel(Vec::new());
         let (carried_out, done) = watch::channel(1);
-        let mut lookout = Lookout { orders, ports, done };
+        let (_told, unknown) = watch::channel(BTreeSet::new());
+        let mut lookout = Lookout { orders, ports, unknown, done };
         found.send_modify(Vec::clear);
         lookout.changed().await.unwrap();
         assert_eq!(lookout.ports(), []);

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Forward, Place};
 use crate::policy::Protocol;
 
 /// Something that may lead to a guarded port.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Unknown {
     /// A listening rootlessport (Podman's, before version 5) of which no engine says where it leads: it takes its orders
     /// from standard input.

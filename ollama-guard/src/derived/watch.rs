@@ -147,6 +147,11 @@ impl Watch {
         &self.found
     }
 
+    /// What may lead to a guarded port and cannot be known, as of the last look.
+    pub(super) const fn unknown(&self) -> &BTreeSet<Unknown> {
+        &self.unknown
+    }
+
     fn tell(&self, found: &[DerivedPort]) {
         let known = |port: &DerivedPort| self.found.iter().find(|known| known.same_port(port));
         for port in found {

@@ -24,6 +24,8 @@ pub(crate) fn day() -> Snapshot {
         derived: Vec::new(),
         up: Some(Duration::from_hours(75)),
         daemon: true,
+        reloading: false,
+        wall_failure: None,
         config: DEFAULT_PATH.into(),
         interfaces: vec![eth0(), docker0(), tailscale0(), absent("wg0"), loopback()],
         seatbelt: Seatbelt {

@@ -36,6 +36,10 @@ pub struct Snapshot {
     pub up: Option<Duration>,
     /// Does the daemon run? Enforcement does not need it; changes do.
     pub daemon: bool,
+    /// Another policy takes this one's place just now.
+    pub reloading: bool,
+    /// Why the eBPF layer as a whole is wanted and not in place.
+    pub wall_failure: Option<String>,
     /// The configuration file to name in advice.
     pub config: PathBuf,
     /// Every interface, and the trusted names that are absent. Shown in this order.

@@ -21,6 +21,7 @@ pub(super) fn policy() -> Policy {
             name: "ollama".parse().unwrap(),
             ports: NonZeroU16::new(11434).into_iter().collect(),
             protocols: BTreeSet::from([Protocol::Tcp]),
+            insist: false,
         }],
         trusted: patterns(&["lo", "tailscale0", "wg0"]),
         containers: patterns(&["docker0", "br-*", "podman*", "virbr*"]),

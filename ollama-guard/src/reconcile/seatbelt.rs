@@ -25,12 +25,12 @@ pub(super) struct Keeper {
 }
 
 /// What a pass over the seatbelt found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// The table was written.
     pub(super) changed: bool,
-    /// The table is not as it should be.
-    pub(super) failed: bool,
+    /// Why the table is not as it should be.
+    pub(super) failed: Option<String>,
     /// Another program undoes our repairs: the next is due after this time.
     pub(super) retry: Option<Duration>,
 }
@@ -68,9 +68,8 @@ impl Keeper {
         self.planned = None;
     }
 
-    /// Makes the table what it should be, `alone` if it is all that stands. A failure is told and leaves the rest of the
-    /// guard at work.
-    pub(super) fn pass(&mut self, policy: &Policy, host: &Host<'_>, alone: bool) -> Outcome {
+    /// Plans the table; is it to be another one than before?
+    pub(super) fn plan(&mut self, policy: &Policy, host: &Host<'_>) -> bool {
         let surroundings = surroundings(host);
         let (_, wanted) = match self.planned.take() {
             Some(planned) if planned.0 == surroundings => self.planned.insert(planned),
@@ -79,6 +78,18 @@ impl Keeper {
                 self.planned.insert((surroundings, wanted))
             }
         };
+        self.applied.as_ref() != Some(wanted)
+    }
+
+    /// A table of ours was put in place, and not taken away since.
+    pub(super) const fn stands(&self) -> bool {
+        self.applied.is_some()
+    }
+
+    /// Makes the table what was planned, `alone` if it is all that stands. A failure is told and leaves the rest of the guard
+    /// at work.
+    pub(super) fn pass(&mut self, alone: bool) -> Outcome {
+        let Some((_, wanted)) = &self.planned else { return Outcome::default() };
         match Self::try_pass(&mut self.seatbelt, &mut self.applied, wanted, alone) {
             Ok(outcome) => {
                 if self.told.take().is_some() {
@@ -99,8 +110,8 @@ impl Keeper {
                 if self.told.as_ref() != Some(&words) {
                     warn!("the nftables layer is NOT in place: {words}");
                 }
-                self.told = Some(words);
-                Outcome { failed: true, ..Outcome::default() }
+                self.told = Some(words.clone());
+                Outcome { failed: Some(words), ..Outcome::default() }
             }
         }
     }
@@ -133,7 +144,8 @@ impl Keeper {
             Repair::Deferred(differences, retry) => {
                 let differences = differences.join("; ");
                 warn!("another program keeps undoing the table inet {TABLE} ({differences}); next repair in {retry:?}");
-                Outcome { failed: true, retry: Some(retry), ..Outcome::default() }
+                let failed = Some("another program keeps undoing it".to_owned());
+                Outcome { failed, retry: Some(retry), ..Outcome::default() }
             }
         })
     }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::pass::{Host, wants_program};
 use super::yields::{Place, Yields};
-use super::{Host, wants_program};
 use crate::class::Class;
-use crate::datapath::{Attachment, DatapathError, ProgramKey, Receives, Standing, Target, Wall};
+use crate::datapath::{Attachment, DatapathError, Family, ProgramKey, Receives, Standing, Target, Wall};
 use crate::derived::DerivedPort;
 use crate::links::{Hardware, Link, Links, XdpMode};
 use crate::plan::class::{Note, Placement, Placements};
@@ -83,6 +83,24 @@ impl Lowered {
     }
 }
 
+/// The programs that the interfaces' rules can become, whatever their hooks.
+pub(super) fn keys(
+    policy: &Policy,
+    services: &ServiceTable,
+    host: &Host<'_>,
+    lowered: &mut Lowered,
+) -> BTreeSet<String> {
+    lowered.refresh(proxied_ports(host, services));
+    for link in host.links.iter() {
+        if let Some(Placement::Attach(class, _) | Placement::Member { class, .. }) = host.placements.get(link.index) {
+            lowered.of(policy, services, *class, &link.name, host.links.has_ipvlan(link));
+        }
+    }
+    let families = [Family::Xdp, Family::Tc, Family::TcLayer3, Family::TcMember];
+    let keys = lowered.rules.values().flat_map(|rules| families.map(|family| ProgramKey::new(rules, family)));
+    keys.map(|key| key.as_str().to_owned()).collect()
+}
+
 /// Why an interface has a lesser hook for now.
 const BUSY: &str = "a better hook is taken just now";
 /// The same, and why it may have none.
@@ -124,9 +142,7 @@ pub(super) fn reconcile(
     lowered: &mut Lowered,
 ) -> Result<Outcome, DatapathError> {
     let Host { links, placements, .. } = host;
-    // Before its container has started, a port may be anybody's, also by a translation, which is still to come here.
-    let ports = host.guarded().filter(|port| !port.expected).map(|port| proxied(port, services));
-    lowered.refresh(ports.collect());
+    lowered.refresh(proxied_ports(host, services));
     let mut outcome = Outcome::default();
     wall.pin_again()?;
     memory.forget_all_but(links);
@@ -235,6 +251,11 @@ impl<'a> Wish<'a> {
     fn may_do_without(&self, link: &Link) -> bool {
         self.notes.is_none() && link.kind.is_shaped_by_its_maker()
     }
+}
+
+/// Before its container has started, a port may be anybody's, also by a translation, which is still to come here.
+fn proxied_ports(host: &Host<'_>, services: &ServiceTable) -> BTreeSet<ProxiedPort> {
+    host.guarded().filter(|port| !port.expected).map(|port| proxied(port, services)).collect()
 }
 
 fn proxied(port: &DerivedPort, services: &ServiceTable) -> ProxiedPort {

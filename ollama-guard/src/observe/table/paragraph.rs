@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::super::snapshot::{Problem, Severity};
 use super::super::terminal::{Style, Tone};
-use super::super::text::{grouped, joined};
+use super::super::text::{grouped, joined, printable};
 
 const INDENT: &str = "        ";
 
@@ -35,7 +35,7 @@ pub(super) fn problems(out: &mut impl Write, problems: &[Problem], style: Style)
             Severity::Gap => ("PROBLEM", Tone::Bad),
             Severity::Warning => ("WARNING", Tone::Warning),
         };
-        let head = format!("{word} {}: {}", subjects(&group), group[0].problem);
+        let head = printable(&format!("{word} {}: {}", subjects(&group), group[0].problem));
         write(out, &head, Some(tone), &format!("next: {}", group[0].next_step), style)?;
     }
     Ok(())
