@@ -33,7 +33,6 @@ pub use lookout::{Gone, Lookout};
 use serde::{Deserialize, Serialize};
 pub use unknown::Unknown;
 use watch::Watch;
-pub use watch::{Found, look};
 
 use crate::policy::{Protocol, ServiceName};
 

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -27,8 +25,6 @@ use crate::sockets::{self, Socket};
 const PERIOD: Duration = Duration::from_secs(1);
 /// A whole look may take this long, whatever others do.
 const BUDGET: Duration = Duration::from_secs(1);
-/// And this long if somebody waits for it.
-const BUDGET_OF_STATUS: Duration = Duration::from_millis(300);
 /// An engine lists a container some time after its proxy listens, and some time after it is gone: it is asked again and
 /// again for this long after a change.
 const SETTLING: Duration = Duration::from_secs(3);
@@ -82,32 +78,6 @@ enum Role {
     Rootlessport,
     /// What it publishes cannot be seen.
     Orchestrator(String),
-}
-
-/// What one look finds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// The ports to guard.
-    pub ports: Vec<DerivedPort>,
-    /// What may lead to a guarded port, and nobody knows.
-    pub unknown: BTreeSet<Unknown>,
-}
-
-/// The derived ports right now, read once, soon: on a thread of its own, which is left behind if it hangs.
-pub fn look(services: &[Service]) -> Found {
-    let (found, finds) = mpsc::sync_channel(1);
-    let services = services.to_vec();
-    let work = move || {
-        let until = Instant::now() + BUDGET_OF_STATUS;
-        let mut watch = Watch::default();
-        watch.read(&services, Seen::now(&services, until), true, until);
-        let Decision { present, expected, unknown, .. } = watch.decide(&services, until);
-        let ports = present.into_iter().chain(expected).collect();
-        drop(found.send(Found { ports, unknown: watch.all_unknown(unknown, until) }));
-    };
-    let started = thread::Builder::new().name("look".to_owned()).spawn(work);
-    let found = started.ok().and_then(|_| finds.recv_timeout(2 * BUDGET_OF_STATUS).ok());
-    found.unwrap_or_else(|| Found { unknown: [Unknown::Hurried].into(), ..Found::default() })
 }
 
 impl Watch {
