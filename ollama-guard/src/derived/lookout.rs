@@ -71,14 +71,18 @@ impl Lookout {
         self.done.wait_for(|done| *done >= number).await.map(drop).map_err(|_| Gone)
     }
 
-    /// Waits until it finds something else than [`Self::ports`] last told. Cancel safe.
+    /// Waits until it finds something else than [`Self::ports`] and [`Self::silent`] last told. Cancel safe.
     pub async fn changed(&mut self) -> Result<(), Gone> {
-        self.ports.changed().await.map_err(|_| Gone)
+        tokio::select! {
+            changed = self.ports.changed() => changed,
+            changed = self.silent.changed() => changed,
+        }
+        .map_err(|_| Gone)
     }
 
     /// Proxies that do not say where they lead, as of the last look.
-    pub fn silent(&self) -> BTreeSet<SilentProxy> {
-        self.silent.borrow().clone()
+    pub fn silent(&mut self) -> BTreeSet<SilentProxy> {
+        self.silent.borrow_and_update().clone()
     }
 
     /// What it found last.
@@ -105,7 +109,12 @@ async fn keep_looking(
             }
             is_news
         });
-        told.send_replace(watch.silent());
+        let silent = watch.silent();
+        told.send_if_modified(|known| {
+            let is_news = *known != silent;
+            *known = silent;
+            is_news
+        });
         done.send_replace(number);
         tokio::select! {
             ordered = orders.changed() => {

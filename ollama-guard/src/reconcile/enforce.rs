@@ -80,6 +80,7 @@ impl Reconciler {
         } else {
             enforced.programs.iter().map(|key| key.as_str().to_owned()).collect()
         };
+        let silent = self.proxies.silent();
         self.write(State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: self.since,
@@ -95,7 +96,7 @@ impl Reconciler {
             coming: None,
             wall_failure: failure,
             seen: fingerprint(host.links),
-            silent: self.proxies.silent(),
+            silent,
             spared: self.spared.clone(),
             ways_in: self.ways_in.clone(),
         });

@@ -40,8 +40,8 @@ impl Proxies {
     }
 
     /// Proxies that do not say where they lead.
-    pub(super) fn silent(&self) -> BTreeSet<SilentProxy> {
-        self.lookout.as_ref().map(Lookout::silent).unwrap_or_default()
+    pub(super) fn silent(&mut self) -> BTreeSet<SilentProxy> {
+        self.lookout.as_mut().map(Lookout::silent).unwrap_or_default()
     }
 
     /// Lets the watcher start.
