@@ -50,7 +50,7 @@ fn cases() -> Vec<Case> {
 
 /// The last of the case's frames.
 fn walk(case: &Case, way: Way) -> Result<Steps> {
-    let policy = config::parse(Path::new("test.toml"), POLICY, &[])?;
+    let policy = config::parse(Path::new("test.toml"), POLICY)?;
     let services = ServiceTable::default().update(&policy).0;
     let rules = KernelRules::lower(&policy, &services, &BTreeSet::new(), case.class, &"eth0".parse()?);
     let mut walk = Walk::new(way, &rules.constants(0))?;

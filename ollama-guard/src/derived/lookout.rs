@@ -71,14 +71,18 @@ impl Lookout {
         self.done.wait_for(|done| *done >= number).await.map(drop).map_err(|_| Gone)
     }
 
-    /// Waits until it finds something else than [`Self::ports`] last told. Cancel safe.
+    /// Waits until it finds something else than [`Self::ports`] and [`Self::unknown`] last told. Cancel safe.
     pub async fn changed(&mut self) -> Result<(), Gone> {
-        self.ports.changed().await.map_err(|_| Gone)
+        tokio::select! {
+            changed = self.ports.changed() => changed,
+            changed = self.unknown.changed() => changed,
+        }
+        .map_err(|_| Gone)
     }
 
     /// What may lead to a guarded port and cannot be known, as of the last look.
-    pub fn unknown(&self) -> BTreeSet<Unknown> {
-        self.unknown.borrow().clone()
+    pub fn unknown(&mut self) -> BTreeSet<Unknown> {
+        self.unknown.borrow_and_update().clone()
     }
 
     /// What it found last.
@@ -105,7 +109,13 @@ async fn keep_looking(
             }
             is_news
         });
-        told.send_replace(watch.unknown().clone());
+        told.send_if_modified(|known| {
+            let is_news = known != watch.unknown();
+            if is_news {
+                known.clone_from(watch.unknown());
+            }
+            is_news
+        });
         done.send_replace(number);
         tokio::select! {
             ordered = orders.changed() => {

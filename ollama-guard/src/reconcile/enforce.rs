@@ -84,6 +84,7 @@ impl Reconciler {
         } else {
             enforced.programs.iter().map(|key| key.as_str().to_owned()).collect()
         };
+        let unknown = self.proxies.unknown();
         self.write(State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: self.since,
@@ -99,7 +100,7 @@ impl Reconciler {
             coming: None,
             wall_failure: failure,
             seen: fingerprint(host.links),
-            unknown: self.proxies.unknown(),
+            unknown,
             spared: self.spared.clone(),
             ways_in: self.ways_in.clone(),
         });

@@ -40,8 +40,8 @@ impl Proxies {
     }
 
     /// What may lead to a guarded port and cannot be known.
-    pub(super) fn unknown(&self) -> BTreeSet<Unknown> {
-        self.lookout.as_ref().map(Lookout::unknown).unwrap_or_default()
+    pub(super) fn unknown(&mut self) -> BTreeSet<Unknown> {
+        self.lookout.as_mut().map(Lookout::unknown).unwrap_or_default()
     }
 
     /// Lets the watcher start.

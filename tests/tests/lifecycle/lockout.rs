@@ -25,7 +25,8 @@ const SSH: u16 = 2222;
 fn sshd(ns: &Netns, folder: &Path, user: u32, port: u16) -> Result<Process> {
     let program = folder.join("sshd");
     if !program.exists() {
-        fs::copy(fs::canonicalize(PYTHON)?, &program)?;
+        // Not copied here: what other tests start meanwhile would hold it open for writing, and it could not be started.
+        tests::netns::run(std::process::Command::new("cp").arg(fs::canonicalize(PYTHON)?).arg(&program))?;
     }
     let (user, port) = (user.to_string(), port.to_string());
     let identity = ["--reuid", &user, "--regid", &user, "--clear-groups", &program.display().to_string()];
