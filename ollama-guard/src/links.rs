@@ -23,6 +23,7 @@ pub use crate::netlink::NetlinkError;
 use crate::policy::InterfaceName;
 
 /// One interface.
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The kernel's number for it, unique while it exists, reused afterwards.
