@@ -7,7 +7,9 @@ use crate::netlink::attributes::push_attribute;
 
 fn message(family: u8, length: u8, kind: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
     let mut body = vec![family, length, 0, 0, 254, 4, 0, kind, 0, 0, 0, 0];
-    attributes.iter().for_each(|(kind, payload)| push_attribute(&mut body, *kind, payload));
+    for (kind, payload) in attributes {
+        push_attribute(&mut body, *kind, payload);
+    }
     body
 }
 

@@ -18,6 +18,7 @@ pub(super) struct Networks {
 }
 
 /// What is known of one.
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Network {
     /// Some port leads to a container or a virtual machine.
