@@ -1,6 +1,7 @@
 //! The wall as a whole: what it holds, where it is attached, what it counted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::AsFd;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
@@ -110,8 +111,11 @@ impl Wall {
         let mut attachments = Vec::new();
         for interface in self.pins.linked_interfaces()? {
             let path = self.pins.link(interface);
-            let info = sys::open_pin(&path).and_then(|link| sys::link_info(link.as_fd()));
-            let info = info.map_err(|error| pin_error("read the link", &path, error))?;
+            let info = match sys::open_pin(&path).and_then(|link| sys::link_info(link.as_fd())) {
+                // It is being renamed, or went since the directory was read: a daemon at work on many members.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                info => info.map_err(|error| pin_error("read the link", &path, error))?,
+            };
             if info.interface != 0 {
                 attachments.push(Attachment {
                     interface: info.interface,
