@@ -45,19 +45,19 @@ pub(crate) fn v4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Transport {
     if header[3] & V4_FRAGMENT_OFFSET != 0 {
         return Transport::Other; // never complete: its first fragment is judged, and holds the ports
     }
-    let mut total = Length::of(u16::from_be(header[1]));
-    let cut = if header[3] & V4_MORE_FRAGMENTS == 0 {
-        Ambiguity::Truncated
+    let total = Length::of(u16::from_be(header[1]));
+    let (cut, taken) = if header[3] & V4_MORE_FRAGMENTS == 0 {
+        (Ambiguity::Truncated, total)
     } else {
-        total = total.in_eights_behind(length);
-        Ambiguity::Fragment
+        (Ambiguity::Fragment, total.in_eights_behind(length))
     };
-    let packet = &Bounded::new(packet, offset, total);
+    let (whole, taken) = (&Bounded::new(packet, offset, total), &Bounded::new(packet, offset, taken));
     let [_, protocol] = header[4].to_ne_bytes();
     match protocol {
-        TCP => ports(packet, offset + length, Protocol::Tcp, cut),
-        UDP => ports(packet, offset + length, Protocol::Udp, cut),
-        AUTHENTICATION => match chain(packet, offset, length, AUTHENTICATION, cut) {
+        // In the first eight bytes, or nowhere.
+        TCP => ports(whole, offset + length, Protocol::Tcp, cut),
+        UDP => ports(whole, offset + length, Protocol::Udp, cut),
+        AUTHENTICATION => match chain(taken, offset, length, AUTHENTICATION, cut) {
             Transport::Packet(_) => Transport::Other, // to a tunnel's device, or out of IPsec and around once more
             found => found,
         },
@@ -86,15 +86,21 @@ pub(crate) fn v6<P: Packet + ?Sized>(packet: &P, offset: usize) -> Transport {
 /// Follows the IP packet `inner`, which the IPv6 packet at `outer` carries: [`Transport::Inside`], if it has a port.
 ///
 /// Who unwraps one where it arrived (`net/ipv6/seg6_local.c`) hands it to TCP without the checks of a packet off a wire:
-/// it asks for no version, takes 20 bytes for an IPv4 header, and the outer length for the inner. What says otherwise is
-/// for nobody else, and ambiguous.
+/// it asks for no version, takes 20 bytes for an IPv4 header, and the outer length for the inner. Behind hop-by-hop options
+/// it takes the inner packet's next header from where those ended (`nhoff`). What says otherwise is for nobody else, and
+/// ambiguous.
 #[inline(always)]
 pub(crate) fn inside<P: Packet + ?Sized>(packet: &P, outer: usize, inner: Network) -> Transport {
     const HIDDEN: Transport = Transport::Ambiguous(Ambiguity::Extension, None);
-    let Some(length) = packet.read::<[u16; 1]>(outer + 4) else { return HIDDEN };
-    let packet = &Bounded::new(packet, outer + V6_HEADER, Length::of(u16::from_be(length[0])));
+    let Some([length, next]) = packet.read::<[u16; 2]>(outer + 4) else { return HIDDEN };
+    let packet = &Bounded::new(packet, outer + V6_HEADER, Length::of(u16::from_be(length)));
     let (Network::V4(offset) | Network::V6(offset)) = inner;
-    let Some([first]) = packet.read::<[u8; 1]>(offset) else { return HIDDEN };
+    // Of a single byte old verifiers would not see that it is there.
+    let Some([start]) = packet.read::<[u16; 1]>(offset) else { return HIDDEN };
+    let ([first, _], [next, _]) = (start.to_ne_bytes(), next.to_ne_bytes());
+    if next == HOP_BY_HOP {
+        return HIDDEN;
+    }
     let (found, is_plain) = match inner {
         Network::V4(_) if first >> 4 != 4 || first & 0x0f < 5 => return HIDDEN,
         Network::V6(_) if first >> 4 != 6 => return HIDDEN,
@@ -115,7 +121,7 @@ pub(crate) fn inside<P: Packet + ?Sized>(packet: &P, outer: usize, inner: Networ
 #[inline(always)]
 fn chain<P: Packet + ?Sized>(packet: &P, offset: usize, length: usize, next: u8, cut: Ambiguity) -> Transport {
     let (mut length, mut next, mut cut) = (length, next, cut);
-    let (mut is_routed, mut has_hops) = (false, false);
+    let mut is_routed = false;
     for _ in 0..=MAX_EXTENSIONS {
         if length > MAX_TRANSPORT_OFFSET {
             return Transport::Ambiguous(Ambiguity::Extension, None);
@@ -125,9 +131,8 @@ fn chain<P: Packet + ?Sized>(packet: &P, offset: usize, length: usize, next: u8,
             UDP => return ports(packet, offset + length, Protocol::Udp, cut),
             HOP_BY_HOP | ROUTING | DESTINATION | FRAGMENT | AUTHENTICATION => {}
             // Linux may unwrap it on this very interface (ipv6_srh_rcv, net/ipv6/exthdrs.c): unseen by XDP in the driver,
-            // and at TC behind headers that are done with. Behind hop-by-hop options who unwraps it (seg6_local.c) takes the
-            // inner packet's next header from where those ended (`nhoff`).
-            IPV4 | IPV6 if is_routed || has_hops => return Transport::Ambiguous(Ambiguity::Extension, None),
+            // and at TC behind headers that are done with.
+            IPV4 | IPV6 if is_routed => return Transport::Ambiguous(Ambiguity::Extension, None),
             IPV4 => return Transport::Packet(Network::V4(offset + length)),
             IPV6 => return Transport::Packet(Network::V6(offset + length)),
             _ => return Transport::Other,
@@ -136,7 +141,6 @@ fn chain<P: Packet + ?Sized>(packet: &P, offset: usize, length: usize, next: u8,
             return Transport::Ambiguous(cut, None);
         };
         is_routed = next == ROUTING && matches!(header[2], SOURCE_ROUTE | SEGMENTS);
-        has_hops |= next == HOP_BY_HOP;
         length += match next {
             FRAGMENT => {
                 if be16(&header, 2) & V6_FRAGMENT_OFFSET != 0 {

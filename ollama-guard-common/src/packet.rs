@@ -30,45 +30,38 @@ impl<'a, P: Packet + ?Sized> Bounded<'a, P> {
     /// Ends `length` bytes behind `from`.
     #[inline(always)]
     pub(crate) const fn new(packet: &'a P, from: usize, length: Length) -> Self {
-        let end = match length {
-            Length::Bytes(bytes) => from.wrapping_add(bytes),
-            Length::Frame => usize::MAX,
-        };
-        Self { packet, end }
+        Self { packet, end: from.wrapping_add(length.0) }
     }
 }
 
 impl<P: Packet + ?Sized> Packet for Bounded<'_, P> {
     #[inline(always)]
     fn read<T: FromBytes>(&self, offset: usize) -> Option<T> {
-        if offset + size_of::<T>() > self.end { None } else { self.packet.read(offset) }
+        // A comparison of the two would tell the verifier something about both, which it has to carry on every way.
+        let left = self.end.wrapping_sub(offset + size_of::<T>());
+        if left.cast_signed() < 0 { None } else { self.packet.read(offset) }
     }
 }
 
-/// What the length field of an IP header says.
+/// How many bytes the length field of an IP header speaks of.
 #[derive(Clone, Copy)]
-pub(crate) enum Length {
-    /// So many bytes.
-    Bytes(usize),
-    /// Nothing: as far as the frame goes. A jumbogram (RFC 2675), or what was merged into one ("BIG TCP").
-    Frame,
-}
+pub(crate) struct Length(usize);
 
 impl Length {
-    /// Of the field's number.
+    /// More than any frame has: a jumbogram (RFC 2675), or what was merged into one ("BIG TCP").
+    const FRAME: Self = Self(1 << 30);
+
+    /// Of the field's number. Zero says nothing.
     #[inline(always)]
     pub(crate) const fn of(field: u16) -> Self {
-        if field == 0 { Self::Frame } else { Self::Bytes(field as usize) }
+        if field == 0 { Self::FRAME } else { Self(field as usize) }
     }
 
     /// The same less what does not fill eight bytes behind the first `header` bytes: of a fragment that is not the last,
     /// Linux takes no more (`ip_frag_queue`, `net/ipv4/ip_fragment.c`).
     #[inline(always)]
     pub(crate) const fn in_eights_behind(self, header: usize) -> Self {
-        match self {
-            Self::Bytes(bytes) => Self::Bytes((bytes.wrapping_sub(header) & !7).wrapping_add(header)),
-            Self::Frame => Self::Frame,
-        }
+        Self((self.0.wrapping_sub(header) & !7).wrapping_add(header))
     }
 }
 

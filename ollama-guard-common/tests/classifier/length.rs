@@ -75,11 +75,9 @@ fn a_length_beyond_the_frame_changes_nothing() {
 fn a_port_beyond_the_last_eight_bytes_is_cut_off() {
     let header = Extension::Authentication(1);
     let whole = Packet::v4(OTHER).behind(&[header]);
-    for (length, truth) in [
-        (20 + 23, Truth::Hidden(Why::Fragment)),
-        (20 + 24, Truth::Tcp(OTHER)),
-        (20 + 20, Truth::Hidden(Why::Fragment)),
-    ] {
+    for (length, truth) in
+        [(20 + 23, Truth::Hidden(Why::Fragment)), (20 + 24, Truth::Tcp(OTHER)), (20 + 20, Truth::Hidden(Why::Fragment))]
+    {
         is(&fragment(whole.clone()).claiming(length), truth);
     }
     is(&whole.claiming(20 + 20), Truth::Tcp(OTHER));
