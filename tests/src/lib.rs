@@ -32,6 +32,7 @@ pub mod scrape;
 pub mod siege;
 pub mod stand;
 pub mod topology;
+pub mod tun;
 pub mod ufw;
 pub mod wait;
 pub mod walk;

@@ -51,7 +51,9 @@ pub fn check(frame: &[u8]) {
             assert_eq!((*protocol, *port), (told_protocol, told_port), "another port inside");
         }
         (Found::Inside { .. }, Traffic::Ip(_, Transport::Ambiguous(..))) => {}
-        (Found::Port { .. } | Found::Inside { .. }, told) => panic!("etherparse reads {found:?}, the classifier says {told:?}"),
+        (Found::Port { .. } | Found::Inside { .. }, told) => {
+            panic!("etherparse reads {found:?}, the classifier says {told:?}")
+        }
         (Found::Later, Traffic::Ip(_, Transport::Port(..))) => panic!("a later fragment has no port: {told:?}"),
         (Found::Later | Found::Nothing, _) => {}
     }
@@ -101,7 +103,7 @@ fn v4(ip: &LaxIpv4Slice<'_>) -> Found {
     }
     let behind = header.slice().len() + authentication;
     let mut payload = ip.payload().payload;
-    if header.more_fragments() && header.total_len() > 0 {
+    if authentication > 0 && header.more_fragments() && header.total_len() > 0 {
         // Of a fragment that is not the last Linux takes eights (ip_frag_queue).
         let eights = (usize::from(header.total_len()) - header.slice().len()) / 8 * 8;
         payload = &payload[..payload.len().min(eights.saturating_sub(authentication))];

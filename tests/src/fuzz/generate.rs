@@ -20,7 +20,7 @@ impl Random {
     }
 
     /// One of `0..limit`.
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(((self.next() >> 32) * limit as u64) >> 32).unwrap_or_default()
     }
 
@@ -28,11 +28,11 @@ impl Random {
         self.next().to_le_bytes()[7]
     }
 
-    fn one_in(&mut self, times: usize) -> bool {
+    pub(super) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 }

@@ -4,6 +4,7 @@
 
 mod checksum;
 mod network;
+mod split;
 pub mod strategy;
 mod transport;
 mod truth;

@@ -98,8 +98,8 @@ impl Packet {
         let length = usize::from(self.claimed_length.unwrap_or(self.network.length_field(inside)));
         match &self.network {
             _ if length == 0 => usize::MAX,
-            // No more than eights: the next fragment begins there.
-            Network::V4(header) if header.fragment.more => {
+            // No more than eights: the next fragment begins there, and may bring ports that are not in the first of them.
+            Network::V4(header) if header.fragment.more && !self.chain.is_empty() => {
                 let words = header.claimed_words.unwrap_or(5 + header.options);
                 let own = usize::from(words) * 4;
                 own.min(length) + length.saturating_sub(own) / 8 * 8
@@ -169,7 +169,7 @@ impl Packet {
     }
 
     fn hides_what_is_inside(&self) -> bool {
-        let has_hops = self.chain.iter().any(|header| matches!(header, Extension::HopByHop(_)));
-        has_hops || matches!(self.chain.last(), Some(Extension::Routing(_)))
+        matches!(self.chain.first(), Some(Extension::HopByHop(_)))
+            || matches!(self.chain.last(), Some(Extension::Routing(_)))
     }
 }
