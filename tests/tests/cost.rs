@@ -107,7 +107,7 @@ fn no_way_through_the_programs_got_longer() -> Result<()> {
 /// On a port of a bridge nearly all frames are others' affair: they are out after one look, whatever they hold.
 #[test]
 fn a_member_s_frames_are_out_after_one_look() -> Result<()> {
-    let policy = config::parse(Path::new("test.toml"), POLICY, &[])?;
+    let policy = config::parse(Path::new("test.toml"), POLICY)?;
     let services = ServiceTable::default().update(&policy).0;
     let rules = KernelRules::lower(&policy, &services, &BTreeSet::new(), Class::Guarded, &"eth0".parse()?);
     let mut figures = BTreeMap::new();

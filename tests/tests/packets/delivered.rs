@@ -96,7 +96,8 @@ impl Host {
     }
 
     fn source(&self, seed: u64, number: u16, port: u16) -> u16 {
-        let round = u16::try_from(seed % 100).unwrap_or_default();
+        // Below those from which the host talks to itself.
+        let round = u16::try_from(seed % 60).unwrap_or_default();
         20_000 + 2 * (round * ROUND + number) + u16::from(port == OTHER)
     }
 

@@ -78,7 +78,9 @@ fn row(seen: &Seen<'_>, link: &Link) -> Interface {
         None => (Class::Guarded, Attachment::Missing("it appeared this instant".to_owned())),
     };
     let master = match seen.placements.get(link.index) {
-        Some(Placement::LeftToMaster(master)) => seen.links.get(*master).map(|master| master.name.to_string()),
+        Some(Placement::LeftToMaster(master) | Placement::Member { master, .. }) => {
+            seen.links.get(*master).map(|master| master.name.to_string())
+        }
         _ => None,
     };
     let counted = seen.reading.interfaces.get(&link.index);
