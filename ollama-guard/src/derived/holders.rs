@@ -98,7 +98,7 @@ mod tests {
         let socket = sockets.iter().find(|socket| socket.port == port).unwrap();
         let (own, user) = (std::process::id(), socket.user);
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let holders = Holders::new(Instant::now() + Duration::from_secs(60));
+        let holders = Holders::new(Instant::now() + Duration::from_mins(1));
         assert_eq!(holders.hold(own, user, socket), Held::Yes);
         assert_eq!(holders.hold(child.id(), user, socket), Held::Yes, "its parent listens for it");
         assert_eq!(holders.hold(own, user + 1, socket), Held::No, "not that user's");

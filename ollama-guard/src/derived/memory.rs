@@ -76,7 +76,7 @@ impl Memory {
         for mut port in present.into_iter().chain(expected) {
             // A container that stopped a moment ago may be back in another: nobody else has had its port meanwhile.
             let led = if port.present { Some(now) } else { self.0.get(&port.place()).and_then(|known| known.present) };
-            port.expected &= !led.is_some_and(|then| now.saturating_duration_since(then) < LINGER);
+            port.expected &= led.is_none_or(|then| now.saturating_duration_since(then) >= LINGER);
             let since = self.0.get(&port.place()).and_then(|known| known.since).or(Some(now)).filter(|_| port.present);
             if let Some(known) = self.0.get(&port.place()).filter(|_| is_new(since, now))
                 && (known.port.user, port.user) == (0, 0)

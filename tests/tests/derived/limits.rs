@@ -23,7 +23,7 @@ fn stays_small_and_quick(start: impl FnOnce(&World, &str) -> Result<Vec<Process>
     let unbothered = unbothered()?;
     let mut hostile = start(&world, &home.path().display().to_string())?;
     for one in &mut hostile {
-        one.logged("ready", Duration::from_secs(60))?;
+        one.logged("ready", Duration::from_mins(1))?;
     }
     let own = "0.0.0.0|9090";
     let arguments = tests::pretend::docker_proxy(9090);
