@@ -42,20 +42,19 @@ impl Holders {
         if socket.user != user {
             return Held::No;
         }
-        let (mut one, mut seen_all) = (id, true);
+        let mut one = id;
         for _ in 0..GENERATIONS {
             let Some(status) = procfs::status(one).filter(|status| status.user == Some(user)) else { break };
-            match self.holds(one, socket.inode) {
-                Some(true) => return Held::Yes,
-                Some(false) => {}
-                None => seen_all = false,
+            if self.holds(one, socket.inode) == Some(true) {
+                return Held::Yes;
             }
             one = status.parent;
         }
-        match seen_all {
-            true => Held::No,
-            false if self.is_plain(id, user) => Held::Yes,
-            false => Held::Unknown,
+        match self.holds(id, socket.inode) {
+            // It was seen that the socket is not its own; what an ancestor hides says nothing for it.
+            Some(_) => Held::No,
+            None if self.is_plain(id, user) => Held::Yes,
+            None => Held::Unknown,
         }
     }
 
