@@ -129,6 +129,9 @@ pub struct CheckArgs {
     /// Print errors only
     #[arg(long, short, conflicts_with = "json")]
     pub quiet: bool,
+    /// Treat warnings as errors: print them with --quiet too, and exit with 2
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// Options of `down`.

@@ -7,12 +7,14 @@ mod kind;
 mod message;
 mod name;
 mod read;
+mod routes;
 mod sysfs;
 
 use std::collections::BTreeMap;
 
 pub use events::LinkEvents;
 pub use kind::Kind;
+pub use routes::Routes;
 
 pub use crate::netlink::NetlinkError;
 

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::datapath::{PinDirectory, State, Wall};
 use crate::derived::{DerivedPort, Gone, Lookout};
+use crate::findings::{self, Finding};
 use crate::links::Links;
 use crate::plan::class::{Placement, Placements};
 use crate::plan::services::ServiceTable;
@@ -24,6 +25,8 @@ use crate::policy::Policy;
 #[derive(Debug)]
 pub struct Reconciler {
     policy: Policy,
+    /// What is to be said of it. A long allow-list takes its time.
+    findings: Vec<Finding>,
     services: ServiceTable,
     since: u64,
     /// What the seatbelt had caught when the wall last changed.
@@ -105,6 +108,7 @@ impl Reconciler {
             earlier.map_or_else(|| (now(), 0, 0), |state| (state.since, state.repairs, state.forgotten));
         let (seatbelt, refusals, lowered) = Default::default();
         Ok(Self {
+            findings: findings::of_policy(&policy),
             policy,
             services,
             since,
@@ -153,6 +157,7 @@ impl Reconciler {
             self.proxies.looked().await?;
         }
         self.forgive();
+        self.findings = findings::of_policy(&policy);
         (self.policy, self.services) = (policy, services);
         Ok(())
     }
@@ -222,6 +227,7 @@ impl Reconciler {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: self.since,
             policy: self.policy.without_long_list(),
+            findings: self.findings.clone(),
             allow_elided: self.policy.has_long_list(),
             services: self.services.clone(),
             programs: outcome.programs.iter().map(|key| key.as_str().to_owned()).collect(),

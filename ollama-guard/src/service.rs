@@ -1,5 +1,6 @@
 //! The daemon: takes the lock, enforces, says so, and then only reacts.
 
+mod findings;
 mod notify;
 mod source;
 
@@ -46,6 +47,7 @@ pub async fn run(policy: Policy, mut config: config::File, sockets: Vec<OwnedFd>
     let (paths, file) = (reconciler.policy().paths.clone(), config.path().to_owned());
     let _control = Control::start(&reconciler.policy().paths.run, Box::new(move || collect(&paths, &file)));
     notify::ready();
+    findings::tell(reconciler.policy());
     let reloaded = Reload { successful: true, last_success: SystemTime::now() };
     let exporter = Exporter::start(Settings::new(reconciler.policy(), config.path().to_owned(), reloaded), sockets);
     let events = Events::start(reconciler.policy().paths.clone(), reconciler.services().clone());
@@ -87,6 +89,7 @@ pub async fn run(policy: Policy, mut config: config::File, sockets: Vec<OwnedFd>
         }
         if reloading {
             notify::ready();
+            findings::tell(reconciler.policy());
         }
         due = unfinished.next(done.as_ref().ok());
     }

@@ -11,6 +11,7 @@ use zerocopy::FromBytes;
 use super::shared::SharedMaps;
 use super::{DatapathError, ProgramKey};
 use crate::derived::DerivedPort;
+use crate::findings::Finding;
 use crate::plan::services::ServiceTable;
 use crate::policy::Policy;
 
@@ -23,6 +24,9 @@ pub struct State {
     pub since: u64,
     /// The policy.
     pub policy: Policy,
+    /// What is to be said of the policy, found while its allow-list was whole.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
     /// The policy's allow-list was too long to write down; it is in the kernel's tries all the same.
     pub allow_elided: bool,
     /// Which counter index is which service.

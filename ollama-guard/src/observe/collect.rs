@@ -1,12 +1,15 @@
 //! Fills a [`Snapshot`] from the kernel: pins, interfaces and the nftables table. Needs no daemon.
 
 mod derived;
+mod findings;
 mod interfaces;
 mod seatbelt;
 mod sources;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use findings::findings;
 
 use super::snapshot::{Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
 use crate::datapath::{PinDirectory, State, Wall};
@@ -43,6 +46,8 @@ pub fn collect(paths: &Paths, config: &Path) -> anyhow::Result<Snapshot> {
     snapshot.problems.extend(interfaces::notices(&seen));
     seatbelt::collect(&mut snapshot, &seen);
     snapshot.problems.extend(derived::problems(&state));
+    let found = findings::on_host(&state.policy, &links, &placements, Some(&reading));
+    snapshot.problems.extend(state.findings.iter().cloned().chain(found).map(Problem::from));
     sources::collect(&mut snapshot, &mut reading, &state, &links);
     describe(&mut snapshot, state);
     Ok(snapshot)

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::class::Class;
 use crate::derived::DerivedPort;
+use crate::findings::{Finding, Weight};
 use crate::plan::hook::Hook;
 use crate::policy::{ContainerAccess, Layers, Mode, Service};
 
@@ -191,8 +192,20 @@ pub struct Problem {
 pub enum Severity {
     /// A packet might get through that should not: enforcement is partial.
     Gap,
-    /// One layer is degraded or something needs attention; the port is closed.
+    /// One layer is degraded or something needs attention. The kernel enforces what the policy asks for.
     Warning,
+    /// Probably not meant; nothing is degraded.
+    Notice,
+}
+
+impl From<Finding> for Problem {
+    fn from(Finding { weight, subject, problem, next_step }: Finding) -> Self {
+        let severity = match weight {
+            Weight::Opens => Severity::Warning,
+            Weight::Odd => Severity::Notice,
+        };
+        Self { severity, subject, problem, next_step }
+    }
 }
 
 /// Packets and bytes.

@@ -56,6 +56,7 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, earlier: Option<Earlier<
         let (word, tone) = match problem.severity {
             Severity::Gap => ("PROBLEM", Tone::Bad),
             Severity::Warning => ("WARNING", Tone::Warning),
+            Severity::Notice => ("NOTE", Tone::Faint),
         };
         let head = format!("{word} {}: {}", problem.subject, problem.problem);
         writeln!(out, "\n{}\n        next: {}", style.tone(&head, Some(tone)), problem.next_step)?;

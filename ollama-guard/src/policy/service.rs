@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Most services one policy can hold: the kernel keeps a service in four bits, zero meaning none.
 pub const MAX_SERVICES: usize = ollama_guard_common::abi::MAX_SERVICES;
 
+/// Ollama's own port.
+pub const OLLAMA: NonZeroU16 = NonZeroU16::new(11_434).unwrap();
+
 /// One guarded service. `ports` and `protocols` are never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
@@ -19,6 +22,13 @@ pub struct Service {
     pub ports: BTreeSet<NonZeroU16>,
     /// Transport protocols; every port is guarded in each.
     pub protocols: BTreeSet<Protocol>,
+}
+
+impl Service {
+    /// Is this port the service's?
+    pub fn covers(&self, protocol: Protocol, port: NonZeroU16) -> bool {
+        self.protocols.contains(&protocol) && self.ports.contains(&port)
+    }
 }
 
 /// A transport protocol that has ports.

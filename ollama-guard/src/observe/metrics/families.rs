@@ -86,8 +86,12 @@ fn state(snapshot: &Snapshot) -> Vec<Family> {
         ),
         family(
             "ollama_guard_problems",
-            "What is not as it should be: gap means that enforcement is partial.",
-            vec![severity(Severity::Gap, "gap"), severity(Severity::Warning, "warning")],
+            "What is not as it should be: gap means that enforcement is partial, notice that nothing is degraded.",
+            vec![
+                severity(Severity::Gap, "gap"),
+                severity(Severity::Warning, "warning"),
+                severity(Severity::Notice, "notice"),
+            ],
         ),
         family(
             "ollama_guard_interface_attached",
