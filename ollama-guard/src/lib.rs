@@ -7,6 +7,7 @@ pub mod account;
 mod backoff;
 pub mod class;
 pub mod cli;
+pub mod clock;
 pub mod command;
 pub mod config;
 pub mod control;

@@ -3,16 +3,18 @@
 
 mod lock;
 mod seatbelt;
+mod untracked;
 mod wall;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context;
 pub use lock::{Holder, InstanceLock, LockError};
 pub use seatbelt::ruleset;
 use tracing::{info, warn};
 
+use crate::clock;
 use crate::datapath::{PinDirectory, State, Wall};
 use crate::derived::{DerivedPort, Gone, Lookout};
 use crate::findings::{self, Finding};
@@ -29,6 +31,7 @@ pub struct Reconciler {
     findings: Vec<Finding>,
     services: ServiceTable,
     since: u64,
+    untracked: untracked::Untracked,
     /// What the seatbelt had caught when the wall last changed.
     caught_before: BTreeMap<String, u64>,
     /// Repairs of the table by earlier runs.
@@ -104,14 +107,17 @@ impl Reconciler {
         let mut proxies = Lookout::start(&policy.services, guarded).context("cannot start a thread")?;
         proxies.looked().await?;
         let caught_before = earlier.as_ref().map(|state| state.caught_before.clone()).unwrap_or_default();
+        let untracked = untracked::Untracked::new(earlier.as_ref().and_then(|state| state.untracked_since));
+        // An earlier version wrote a date.
         let (since, repairs_before, forgotten_before) =
-            earlier.map_or_else(|| (now(), 0, 0), |state| (state.since, state.repairs, state.forgotten));
+            earlier.map_or_else(|| (now(), 0, 0), |state| (state.since.min(now()), state.repairs, state.forgotten));
         let (seatbelt, refusals, lowered) = Default::default();
         Ok(Self {
             findings: findings::of_policy(&policy),
             policy,
             services,
             since,
+            untracked,
             caught_before,
             repairs_before,
             forgotten_before,
@@ -233,6 +239,7 @@ impl Reconciler {
             programs: outcome.programs.iter().map(|key| key.as_str().to_owned()).collect(),
             hook_reasons: outcome.reasons,
             derived: host.derived.to_vec(),
+            untracked_since: self.untracked.since(wall),
             caught_before: self.caught_before.clone(),
             repairs: self.repairs_before + self.seatbelt.repairs(),
             forgotten: self.forgotten_before + wall.forgotten(),
@@ -268,5 +275,5 @@ fn wants_program(placements: &Placements) -> BTreeSet<u32> {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+    clock::boot().as_secs()
 }

@@ -20,7 +20,7 @@ use crate::policy::Policy;
 pub struct State {
     /// Version of the program that wrote it.
     pub version: String,
-    /// Seconds since the Unix epoch at which enforcement began.
+    /// When enforcement began: seconds since boot, by [`crate::clock`]. The date may be set later.
     pub since: u64,
     /// The policy.
     pub policy: Policy,
@@ -38,6 +38,9 @@ pub struct State {
     /// Ports that lead to a guarded one, found on this host.
     #[serde(default)]
     pub derived: Vec<DerivedPort>,
+    /// When a packet was first found that no tracked source accounts for, as `since`.
+    #[serde(default)]
+    pub untracked_since: Option<u64>,
     /// What nftables had caught, by interface, when the programs last changed: it was there before they were.
     #[serde(default)]
     pub caught_before: BTreeMap<String, u64>,

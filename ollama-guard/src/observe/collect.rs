@@ -7,11 +7,12 @@ mod seatbelt;
 mod sources;
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 pub use findings::findings;
 
 use super::snapshot::{Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
+use crate::clock;
 use crate::datapath::{PinDirectory, State, Wall};
 use crate::links::Links;
 use crate::plan::class::Placements;
@@ -70,6 +71,7 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
         sources: Vec::new(),
         sources_tracked: 0,
         unattributed_packets: 0,
+        unattributed_for: None,
         source_evictions: 0,
         events_lost: 0,
         problems: Vec::new(),
@@ -77,8 +79,7 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
 }
 
 fn describe(snapshot: &mut Snapshot, state: State) {
-    let since = UNIX_EPOCH + Duration::from_secs(state.since);
-    snapshot.up = Some(SystemTime::now().duration_since(since).unwrap_or(Duration::ZERO));
+    snapshot.up = Some(clock::age(Duration::from_secs(state.since)));
     snapshot.mode = state.policy.mode;
     snapshot.layers = state.policy.layers;
     snapshot.container_access = state.policy.container_access;

@@ -8,6 +8,7 @@ use super::cells::{Cell, Cells, cells};
 use super::encode::{Family, Labels, Series, Value};
 use super::ledger::{Ledger, Shown};
 use super::{Daemon, process};
+use crate::clock;
 use crate::observe::enforcement::{enforcement, problems};
 use crate::observe::snapshot::{Attachment, Count, Interface, SeatbeltState, Severity, Snapshot};
 use crate::plan::hook::Hook;
@@ -174,7 +175,7 @@ pub(super) fn of_daemon(daemon: &Daemon) -> Vec<Family> {
         gauge(
             "ollama_guard_config_last_reload_success_timestamp_seconds",
             "When a sound configuration was last read.",
-            since_epoch(reload.last_success),
+            since_epoch(clock::date(reload.last_success)),
         ),
     ];
     families.extend(process::families(&daemon.process));
