@@ -6,7 +6,7 @@ mod source;
 
 use std::future::pending;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
 use notify::{Manager, words};
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::config;
 use crate::control::Control;
 use crate::datapath::PinWatch;
@@ -48,7 +49,7 @@ pub async fn run(policy: Policy, mut config: config::File, sockets: Vec<OwnedFd>
     let _control = Control::start(&reconciler.policy().paths.run, Box::new(move || collect(&paths, &file)));
     notify::ready();
     findings::tell(reconciler.policy());
-    let reloaded = Reload { successful: true, last_success: SystemTime::now() };
+    let reloaded = Reload { successful: true, last_success: clock::boot() };
     let exporter = Exporter::start(Settings::new(reconciler.policy(), config.path().to_owned(), reloaded), sockets);
     let events = Events::start(reconciler.policy().paths.clone(), reconciler.services().clone());
     let mut rules = Source::new("changes of the nftables rules");
@@ -94,7 +95,7 @@ pub async fn run(policy: Policy, mut config: config::File, sockets: Vec<OwnedFd>
         due = unfinished.next(done.as_ref().ok());
     }
     notify::stopping();
-    info!("stopped watching; the port STAYS closed (open it again: ollama-guard down)");
+    info!("{}", notify::farewell(reconciler.policy()));
     Ok(())
 }
 
@@ -151,7 +152,7 @@ async fn apply(reconciler: &mut Reconciler, config: &mut config::File, exporter:
     match applied {
         Ok(()) => {
             info!("configuration reloaded");
-            let reloaded = Reload { successful: true, last_success: SystemTime::now() };
+            let reloaded = Reload { successful: true, last_success: clock::boot() };
             exporter.change(|settings| {
                 *settings = Settings::new(reconciler.policy(), std::mem::take(&mut settings.config), reloaded);
             });

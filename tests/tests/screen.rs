@@ -80,16 +80,16 @@ fn a_refused_container_is_told_the_line_that_lets_it_in() -> Result<()> {
     silent(&listener, 11434, &attempts([&container]))?;
     let text = screen(&guard, &[])?;
     let line = "container_access = \"allow\"";
-    ensure!(text.contains("containers behind docker0 were refused "), "{text}");
+    ensure!(text.contains(" from containers behind docker0 were dropped"), "{text}");
     ensure!(
-        text.contains(&format!("to let them: {line} under [interfaces] in {}", guard.config().display())),
+        text.contains(&format!("to allow them: {line} under [interfaces] in {}", guard.config().display())),
         "{text}"
     );
     // And it does.
     guard.reload(&format!("seatbelt = false\n[interfaces]\n{line}"))?;
     let answers = || tests::claims::answers(11434, &attempts([&container])).is_ok();
     wait::until("the container to be answered", SOON, answers)?;
-    ensure!(!screen(&guard, &[])?.contains("to let them:"));
+    ensure!(!screen(&guard, &[])?.contains("to allow them:"));
     Ok(())
 }
 

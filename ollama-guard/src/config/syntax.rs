@@ -25,7 +25,7 @@ pub(super) struct Fault {
 /// What the parser found, without what follows from it: a bracket left open makes nonsense of the lines below.
 pub(super) fn faults(errors: &[toml::de::Error], text: &str) -> Vec<Fault> {
     let mut faults: Vec<Fault> = errors.iter().map(|error| explain(error, text)).collect();
-    if errors.iter().any(|error| error.message().lines().next() == Some("unclosed array")) {
+    if errors.iter().any(|error| error.message().starts_with("unclosed array,")) {
         let first = errors.iter().filter(|error| error.message().contains("array")).map(start).min();
         let end = text.floor_char_boundary(first.unwrap_or_default());
         let begin = text[..end].rfind("= [").map_or(end, |equals| equals + 2);

@@ -34,6 +34,7 @@ pub struct Status<'a> {
     derived: Vec<Derived<'a>>,
     source_evictions: u64,
     events_lost: u64,
+    unattributed_seconds: Option<f64>,
 }
 
 /// `sources --json`.
@@ -85,6 +86,7 @@ struct Source<'a> {
     last_seen_seconds_ago: f64,
     bytes: u64,
     dropped_bytes: u64,
+    would_drop_packets: u64,
 }
 
 impl<'a> From<&'a Snapshot> for Status<'a> {
@@ -105,6 +107,7 @@ impl<'a> From<&'a Snapshot> for Status<'a> {
             derived: snapshot.derived.iter().map(Derived::from).collect(),
             source_evictions: snapshot.source_evictions,
             events_lost: snapshot.events_lost,
+            unattributed_seconds: snapshot.unattributed_for.map(seconds),
         }
     }
 }
@@ -170,6 +173,7 @@ impl<'a> From<&'a snapshot::Source> for Source<'a> {
             last_seen_seconds_ago: seconds(source.last_seen),
             bytes: source.bytes,
             dropped_bytes: source.dropped_bytes,
+            would_drop_packets: source.would_drop_packets,
         }
     }
 }

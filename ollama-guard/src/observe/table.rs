@@ -46,7 +46,7 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, earlier: Option<Earlier<
         let line = format!("{:width$}{seatbelt}", "seatbelt", width = table.first_column);
         writeln!(out, "\n{}", style.tone(&line, tone))?;
         notes::derived(out, snapshot, table.first_column, style)?;
-        notes::senders(out, snapshot, table.first_column)?;
+        notes::sources(out, snapshot, table.first_column)?;
     }
     if options.all {
         notes::hooks(out, snapshot)?;
@@ -84,7 +84,7 @@ fn seatbelt(seatbelt: &Seatbelt, wanted: bool) -> (String, Option<Tone>) {
     }
     let (state, tone) = match &seatbelt.state {
         SeatbeltState::Intact => ("intact", None),
-        SeatbeltState::Altered(_) => ("CHANGED BY SOMEBODY", Some(Tone::Bad)),
+        SeatbeltState::Altered(_) => ("MODIFIED", Some(Tone::Bad)),
         SeatbeltState::Missing => return (format!("{TABLE} · MISSING"), Some(Tone::Bad)),
         SeatbeltState::Unknown(_) => return (format!("{TABLE} · UNKNOWN"), Some(Tone::Bad)),
     };

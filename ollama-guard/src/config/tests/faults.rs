@@ -166,7 +166,7 @@ fn a_file_that_is_no_configuration_is_told_in_few_words() {
     let text = "[[a#".to_owned() + &"\u{7f}\n".repeat(5000);
     let error = crate::config::parse(std::path::Path::new("config.toml"), &text, &[]).unwrap_err();
     assert_eq!(error.faults().len(), 101);
-    assert!(error.faults()[100].problem.starts_with("and 4"), "{:?}", error.faults()[100]);
+    assert!(error.faults()[100].problem.starts_with("and 9"), "{:?}", error.faults()[100]);
 }
 
 /// The slips that people make when they copy from a page, or guess.

@@ -86,7 +86,8 @@ fn columns(shown: &[&Interface], mode: Mode, earlier: Option<Earlier<'_>>, narro
     }
     counts("DROPPED", Fate::Dropped);
     if narrow < Narrow::NoLastDrop {
-        columns.add("LAST DROP", Align::Left, shown.iter().map(|i| last_drop(i, narrow < Narrow::NoDropSource)));
+        let heading = if mode == Mode::Observe { "LAST WOULD DROP" } else { "LAST DROP" };
+        columns.add(heading, Align::Left, shown.iter().map(|i| last_drop(i, narrow < Narrow::NoDropSource)));
     }
     columns
 }
@@ -94,7 +95,7 @@ fn columns(shown: &[&Interface], mode: Mode, earlier: Option<Earlier<'_>>, narro
 fn hook(interface: &Interface) -> String {
     match &interface.attachment {
         Attachment::Attached { hook, .. } => hook.as_str().to_owned(),
-        Attachment::NotNeeded(_) => "-".to_owned(),
+        Attachment::NotNeeded(why) => why.clone(),
         Attachment::Missing(_) => "NONE".to_owned(),
     }
 }
@@ -115,11 +116,9 @@ fn rate(interface: &Interface, fate: Fate, earlier: Earlier<'_>) -> String {
 }
 
 fn last_drop(interface: &Interface, with_source: bool) -> String {
-    match (&interface.attachment, &interface.last_drop) {
-        (Attachment::NotNeeded(why), _) => why.clone(),
-        (Attachment::Missing(_), _) => "not attached".to_owned(),
-        (_, Some(LastDrop { source: Some(source), age })) if with_source => format!("{} from {source}", ago(*age)),
-        (_, Some(LastDrop { age, .. })) => ago(*age),
-        (_, None) => "-".to_owned(),
+    match &interface.last_drop {
+        Some(LastDrop { source: Some(source), age }) if with_source => format!("{} from {source}", ago(*age)),
+        Some(LastDrop { age, .. }) => ago(*age),
+        None => "-".to_owned(),
     }
 }

@@ -161,17 +161,19 @@ fn the_seatbelt_in_every_state() {
     assert_eq!(said(SeatbeltState::Intact, 0), "intact · 0 dropped");
     assert_eq!(said(SeatbeltState::Intact, 1), "intact · 0 dropped · repaired once");
     assert_eq!(said(SeatbeltState::Intact, 1_000), "intact · 0 dropped · repaired 1 000 times");
-    assert_eq!(said(SeatbeltState::Altered("a rule is gone".into()), 0), "CHANGED BY SOMEBODY · 0 dropped");
+    assert_eq!(said(SeatbeltState::Altered("a rule is gone".into()), 0), "MODIFIED · 0 dropped");
     assert_eq!(said(SeatbeltState::Missing, 1), "MISSING");
     assert_eq!(said(SeatbeltState::Unknown("no permission".into()), 1), "UNKNOWN");
 }
 
 #[test]
-fn what_is_not_known_of_senders() {
+fn what_is_not_known_of_sources() {
     let mut day = day();
-    assert!(!text(&day).contains("\nsenders"));
+    assert!(!text(&day).contains("\nsources"));
     (day.unattributed_packets, day.source_evictions, day.events_lost) = (1, 2_000, 3);
+    day.unattributed_for = Some(Duration::from_hours(75));
     let text = text(&day);
-    let expected = "\nsenders      1 remembered · 1 packet of senders not remembered · 2 000 made room for others · 3 events lost\n";
+    let expected = "\nsources      1 tracked · 1 packet from untracked sources (first noticed 3 days ago) · \
+                    2 000 made room for others · 3 events not sent\n             more sources at once than";
     assert!(text.contains(expected), "{text}");
 }
