@@ -73,6 +73,14 @@ impl Drop for Server {
     }
 }
 
+/// What only counts must not look ready to whoever waits for a closed port.
+#[test]
+fn observe_mode_is_not_ready() {
+    let observing = || Ok(Snapshot { mode: crate::policy::Mode::Observe, ..day() });
+    let ready = Server::reading("observing", observing).get("/-/ready", "");
+    assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("observe mode drops nothing"), "{ready}");
+}
+
 #[test]
 fn every_page_is_there() {
     let server = Server::start("pages");

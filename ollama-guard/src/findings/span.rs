@@ -3,7 +3,7 @@
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// A list covers most of the internet if it covers half of the addresses of one family: 2^32 for IPv4, for IPv6 the 2^125
-/// that are assigned (2000::/3, RFC 4291 §2.4). VPNs write a default route as two halves, or leave out single networks.
+/// that are assigned (`2000::/3`, RFC 4291 §2.4). VPNs write a default route as two halves, or leave out single networks.
 pub(super) fn is_most(nets: impl IntoIterator<Item = IpNet>) -> bool {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for net in nets {

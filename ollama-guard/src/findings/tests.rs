@@ -63,21 +63,21 @@ fn vpn() -> Links {
 }
 
 /// A host with these interfaces; wg0 has these routes, and these sources passed over it.
-fn on_host(text: &str, links: Links, routes: &[&str], passed: &[(&str, u64)]) -> Vec<Finding> {
+fn on_host(text: &str, links: &Links, routes: &[&str], passed: &[(&str, u64)]) -> Vec<Finding> {
     let (policy, wg0) = (policy(text), links.iter().find(|link| link.name.as_str() == "wg0").unwrap().index);
     let routes: Routes = routes.iter().map(|net| (wg0, net.parse().unwrap())).collect();
     let passed: Vec<_> = passed
         .iter()
         .map(|&(source, packets)| Passed { interface: wg0, source: source.parse::<IpAddr>().unwrap(), packets })
         .collect();
-    let placements = Placements::new(&policy, &links);
-    let host = Host { links: &links, placements: &placements, routes: &routes, local_ports: None, passed: &passed };
+    let placements = Placements::new(&policy, links);
+    let host = Host { links, placements: &placements, routes: &routes, local_ports: None, passed: &passed };
     of_host(&policy, &host)
 }
 
 #[test]
 fn a_commercial_vpn_is_told_from_one_s_own() {
-    let find = |routes: &[&str], passed: &[(&str, u64)]| said(&on_host("", vpn(), routes, passed));
+    let find = |routes: &[&str], passed: &[(&str, u64)]| said(&on_host("", &vpn(), routes, passed));
     let own = ["10.8.0.0/24", "192.168.7.0/24", "fd00::/64", "203.0.113.0/28"];
     assert_eq!(find(&own, &[("10.8.0.2", 9), ("100.64.0.7", 1), ("fd00::2", 1), ("fe80::1", 1)]), [""; 0]);
     assert_eq!(find(&own, &[("203.0.113.9", 1)]), [""; 0], "who has a route is expected");
@@ -89,7 +89,7 @@ fn a_commercial_vpn_is_told_from_one_s_own() {
     assert_eq!(seen.len(), 1);
     assert!(seen[0].contains("43 packets from public addresses") && seen[0].contains("203.0.113.9"), "{seen:?}");
     // Nobody's default route is a reason to say anything of an interface that is guarded.
-    assert_eq!(on_host("profile = \"local\"", vpn(), &["0.0.0.0/0"], &[("203.0.113.9", 1)]), []);
+    assert_eq!(on_host("profile = \"local\"", &vpn(), &["0.0.0.0/0"], &[("203.0.113.9", 1)]), []);
 }
 
 #[test]

@@ -114,7 +114,9 @@ mod tests {
 
     fn message(family: u8, length: u8, kind: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![family, length, 0, 0, 254, 0, 0, kind, 0, 0, 0, 0];
-        attributes.iter().for_each(|(kind, payload)| push_attribute(&mut bytes, *kind, payload));
+        for (kind, payload) in attributes {
+            push_attribute(&mut bytes, *kind, payload);
+        }
         bytes
     }
 

@@ -67,7 +67,7 @@ fn who_made_room_is_counted() -> Result<()> {
     ensure!(table.contains("from untracked sources") && table.contains("made room for others"), "{table}");
 
     // The daemon looks at least every half minute, and says since when.
-    wait::until("the daemon to notice", Duration::from_secs(60), || {
+    wait::until("the daemon to notice", Duration::from_mins(1), || {
         let table = guard.command(&["status"]).map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         table.is_ok_and(|table| table.contains("from untracked sources (first noticed "))
     })?;

@@ -102,6 +102,13 @@ fn observe_counts_and_drops_nothing(layers: Layers) -> Result<()> {
     let screen = String::from_utf8_lossy(&screen.stdout);
     assert!(screen.lines().next().is_some_and(|line| line.contains("OBSERVING")), "{screen}");
 
+    if layers.counts() {
+        let table = String::from_utf8_lossy(&guard.command(&["sources"])?.stdout).into_owned();
+        let refused = |line: &&str| line.starts_with(&internet.own.v4.to_string());
+        let row = table.lines().find(refused).unwrap_or_default().split_whitespace().nth(4).unwrap_or_default();
+        assert!(table.contains("WOULD DROP") && row.parse::<u64>().is_ok_and(|would| would > 0), "{table}");
+    }
+
     guard.reload(&layers.policy(""))?;
     guard.enforces()?;
     Ok(())

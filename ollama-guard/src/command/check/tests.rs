@@ -105,6 +105,24 @@ fn documents_for_scripts() {
     assert_snapshot!("faulty_json", json("mode = \"off\"\nprofil = 1"));
 }
 
+/// Told where the configuration names it, with what to do.
+#[test]
+fn a_web_configuration_that_is_missing_or_faulty() {
+    let folder = std::env::temp_dir().join(format!("og-check-web-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (file, web) = (folder.join("config.toml"), folder.join("web.yml"));
+    let text = format!("[metrics]\nweb_config = \"{}\"\n", web.display());
+    std::fs::write(&file, &text).unwrap();
+    let error = || with_web(&file, policy(&text)).err().unwrap().to_string();
+    assert!(error().contains("config.toml:2:14: metrics.web_config: cannot read the metrics' web configuration"));
+    assert!(error().contains("  next: create it"), "{}", error());
+    std::fs::write(&web, "basic_auth_user:\n  a: b\n").unwrap();
+    assert!(error().contains("web.yml:1:1: ") && error().contains("did you mean `basic_auth_users`?"), "{}", error());
+    std::fs::write(&web, "tls_server_config:\n  cert_file: none.pem\n  key_file: none.key\n").unwrap();
+    assert!(error().contains("cert_file: ") && error().contains("none.pem"), "{}", error());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 #[test]
 fn the_web_configuration_in_words() {
     let text = "[metrics]\nlisten = \"127.0.0.1:9\"\nweb_config = \"/etc/web.yml\"";

@@ -163,15 +163,22 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Read, WebError> {
 fn plain(message: &str) -> String {
     let first = message.lines().next().unwrap_or_default();
     let first = first.split(" at line ").next().unwrap_or(first).trim_start_matches("error: ");
-    // What serde says of an unknown key or word: it, and all that are known, in backticks.
-    let mut quoted = first.split('`').skip(1).step_by(2);
-    match quoted.next().filter(|_| first.starts_with("unknown ")) {
-        Some(written) => match closest(written, &quoted.collect::<Vec<_>>()) {
-            Some(meant) => format!("{first}; did you mean `{meant}`?"),
-            None => first.to_owned(),
-        },
-        None => first.to_owned(),
-    }
+    misspelt(first).unwrap_or_else(|| first.to_owned())
+}
+
+/// What serde says of an unknown key or word: it, in backticks, and all that are known.
+fn misspelt(message: &str) -> Option<String> {
+    let (what, rest) = message.strip_prefix("unknown ")?.split_once(" `")?;
+    let (written, rest) = rest.split_once('`')?;
+    let known = rest.split_once("expected ")?.1;
+    let known: Vec<&str> =
+        known.trim_start_matches("one of ").split(',').map(|word| word.trim().trim_matches('`')).collect();
+    let what = if what == "field" { "key" } else { "value" };
+    let next_step = match closest(written, &known) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("use one of: {}", known.join(", ")),
+    };
+    Some(format!("unknown {what} `{written}`: {next_step}"))
 }
 
 impl Read {
@@ -202,7 +209,11 @@ mod tests {
     #[test]
     fn a_fault_names_file_line_and_key() {
         let unknown = error("tls_server_config:\n  cert_file: a\n  key_file: b\n  cert_fil: c\n");
-        assert!(unknown.starts_with("/web.yml:4:3: ") && unknown.contains("cert_fil"), "{unknown}");
+        assert!(unknown.starts_with("/web.yml:4:3: ") && unknown.ends_with("did you mean `cert_file`?"), "{unknown}");
+        let section = error("tls_server_confg:\n  cert_file: a\n  key_file: b\n");
+        assert!(section.ends_with("did you mean `tls_server_config`?"), "{section}");
+        let word = error("tls_server_config:\n  cert_file: a\n  key_file: b\n  min_version: TLS1.3\n");
+        assert!(word.ends_with("did you mean `TLS13`?"), "{word}");
         let version = error("tls_server_config:\n  cert_file: a\n  key_file: b\n  min_version: SSL3\n");
         assert!(version.starts_with("/web.yml:4:") && version.contains("TLS12"), "{version}");
         let any =

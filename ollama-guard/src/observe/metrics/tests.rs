@@ -56,7 +56,7 @@ fn without_a_memory_there_are_no_series_of_sources() {
 
 #[test]
 fn the_daemon_tells_of_its_configuration_and_process() {
-    let last_success = crate::clock::boot() - Duration::from_millis(1);
+    let last_success = crate::clock::boot();
     let daemon = Daemon { reload: Reload { successful: false, last_success }, process: Process::read() };
     let text = write(&day(), None, Some(daemon), Format::Prometheus).unwrap();
     assert!(text.contains("ollama_guard_config_last_reload_successful 0.0\n"));

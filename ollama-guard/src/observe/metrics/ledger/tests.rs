@@ -24,7 +24,7 @@ fn update(ledger: &mut Ledger, limit: usize, snapshot: &Snapshot) {
 fn update_after(ledger: &mut Ledger, minutes: u64, limit: usize, snapshot: &mut Snapshot, seen: &[u64]) {
     let now = Duration::from_mins(minutes);
     for (source, seen) in snapshot.sources.iter_mut().zip(seen) {
-        source.last_seen = now - Duration::from_mins(*seen);
+        source.last_seen = now.saturating_sub(Duration::from_mins(*seen));
     }
     ledger.update(snapshot, limit, now);
 }
@@ -157,10 +157,11 @@ fn what_is_remembered_of_ended_series_is_bounded() {
     let mut ledger = Ledger::default();
     update(&mut ledger, 8, &reading(2, 0, &[]));
     let group = ledger.groups.values_mut().next().unwrap();
-    for n in 0..=u32::try_from(MOST_ENDED).unwrap() {
+    let newest = u32::try_from(MOST_ENDED).unwrap();
+    for n in 0..=newest {
         group.ended.insert(IpAddr::V4(n.into()), Series { active: Duration::from_secs(n.into()), ..Series::default() });
     }
     update(&mut ledger, 8, &reading(2, 0, &[]));
     let ended = &ledger.groups.values().next().unwrap().ended;
-    assert!(ended.len() <= MOST_ENDED / 2 && ended.contains_key(&IpAddr::V4((MOST_ENDED as u32).into())));
+    assert!(ended.len() <= MOST_ENDED / 2 && ended.contains_key(&IpAddr::V4(newest.into())));
 }
