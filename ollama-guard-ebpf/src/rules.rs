@@ -3,11 +3,11 @@
 use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::maps::lpm_trie::Key;
-use ollama_guard_common::abi::{InterfaceClass, Rules, ServiceIndex};
+use ollama_guard_common::abi::{InterfaceClass, Onward, ProxiedKey, Rules, ServiceIndex};
 use ollama_guard_common::{Address, Policy, Protocol};
 
 use crate::bounds::opaque;
-use crate::maps::{ALLOW_V4, ALLOW_V6};
+use crate::maps::{ALLOW_V4, ALLOW_V6, PROXIED};
 use crate::route::Route;
 
 /// Filled and frozen by the loader before the program is verified. Reads are volatile, because to the compiler it
@@ -125,6 +125,27 @@ impl Policy for Constants {
 
     #[inline(always)]
     fn is_for_this_host(&self, source: Address, destination: Address) -> bool {
-        self.route.is_for_this_host(&source, &destination)
+        self.route.is_for_this_host(&source, &destination, rule!(forward) == Onward::PassBack as u8)
+    }
+
+    #[inline(always)]
+    fn is_surely_for_this_host(&self, source: Address, destination: Address) -> bool {
+        self.route.is_surely_for_this_host(&source, &destination)
+    }
+
+    #[inline(always)]
+    fn is_proxied(&self, protocol: Protocol, port: u16) -> bool {
+        !self.refusing && rule!(proxies) != 0 && self.is_proxied_at(protocol, port, Address::UNKNOWN)
+    }
+
+    #[inline(always)]
+    fn is_proxied_at(&self, protocol: Protocol, port: u16, address: Address) -> bool {
+        let protocol = match protocol {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+        };
+        let key = ProxiedKey { address: address.words, port, protocol, family: address.family as u8 };
+        // SAFETY: only whether there is an entry is asked.
+        unsafe { PROXIED.get(&key) }.is_some()
     }
 }

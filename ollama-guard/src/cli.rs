@@ -66,6 +66,11 @@ pub enum Command {
     /// Detaches the programs, removes their pins and the nftables table `inet ollama_guard`. The port is open
     /// afterwards.
     Down(DownArgs),
+    /// Apply a changed configuration, and return once it is in force
+    ///
+    /// Exits with 2 and names file, line and key if something is wrong with it, and with 1 if it could not be put in
+    /// force; what was in force then stays.
+    Reload,
     /// Root-only preparation before the service drops privileges
     ///
     /// Checks the configuration, also against what listens on this host, and hands the pins to the service's user.
@@ -157,7 +162,7 @@ const OTHER_WORDS: [(&[&str], &str); 7] = [
         "to open the port: ollama-guard down; to stop the daemon and keep the port closed: \
          sudo systemctl stop ollama-guard",
     ),
-    (&["restart", "reload"], "to apply a changed configuration: sudo systemctl reload ollama-guard"),
+    (&["restart"], "to apply a changed configuration: sudo ollama-guard reload"),
     (&["list", "ls", "show", "ps"], "for interfaces: ollama-guard status; for who sent packets: ollama-guard sources"),
     (
         &["log", "logs"],
@@ -266,7 +271,7 @@ mod tests {
     fn what_is_hidden_is_not_documented() {
         let documented = Cli::documented();
         let names: Vec<_> = documented.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(names, ["run", "status", "sources", "events", "metrics", "check", "down"]);
+        assert_eq!(names, ["run", "status", "sources", "events", "metrics", "check", "down", "reload"]);
         documented.debug_assert();
     }
 

@@ -14,6 +14,7 @@ use std::fmt;
 pub use host::{Host, Passed, of_host};
 use serde::{Deserialize, Serialize};
 
+use crate::config::lockout::{self, Spared};
 use crate::policy::{Forwarded, InterfaceName, Mode, NamePattern, OLLAMA, Policy, Protocol};
 
 /// One thing that its user should know.
@@ -92,6 +93,11 @@ pub fn of_switches(policy: &Policy) -> Vec<Finding> {
         }
     };
     observing.into_iter().chain(off).collect()
+}
+
+/// A port that stays open because people get into this host by it.
+pub fn of_spared(spared: &Spared) -> Finding {
+    finding(Weight::Opens, "service", spared.to_string(), lockout::INSIST)
 }
 
 /// Everybody who installs a guard for Ollama expects this port to be closed.

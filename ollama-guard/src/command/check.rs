@@ -11,10 +11,10 @@ use serde::Serialize;
 use super::load;
 use super::output::{Document, print, print_json};
 use crate::cli::CheckArgs;
-use crate::config::{self, ConfigError, Fault};
+use crate::config::{self, ConfigError, Fault, lockout};
 use crate::exit::Exit;
 use crate::exporter::web;
-use crate::findings::{Finding, of_switches};
+use crate::findings::{Finding, of_spared, of_switches};
 use crate::observe::collect::findings;
 use crate::observe::text::counted;
 use crate::policy::Policy;
@@ -33,7 +33,7 @@ struct Sound {
 pub fn check(file: Option<&Path>, args: &CheckArgs) -> anyhow::Result<Exit> {
     let name = config::or_default(file);
     let checked = load(file).and_then(|policy| with_web(name, policy)).map(|(policy, web)| {
-        let warnings = of_switches(&policy).into_iter().chain(findings(&policy)).collect();
+        let warnings = of_switches(&policy).into_iter().chain(left_open(&policy)).chain(findings(&policy)).collect();
         Sound { policy, web, warnings }
     });
     let exit = match &checked {
@@ -67,6 +67,12 @@ fn with_web(file: &Path, policy: Policy) -> Result<(Policy, Option<web::Asks>), 
     let asks = asks
         .map_err(|error| config::fault_at(file, &["metrics", "web_config"], &error.to_string(), error.next_step()))?;
     Ok((policy, asks))
+}
+
+/// What stays open as this host is now, because people get in by it.
+fn left_open(policy: &Policy) -> Vec<Finding> {
+    let spared = lockout::judge(policy, &lockout::listeners());
+    spared.iter().map(of_spared).collect()
 }
 
 fn warnings(warnings: &[Finding]) -> String {

@@ -32,6 +32,8 @@ pub enum Family {
     Tc,
     /// TC on a layer-3 device.
     TcLayer3,
+    /// TC on a member of a bridge, bond or team, for what its master never sees.
+    TcMember,
 }
 
 impl Family {
@@ -40,6 +42,7 @@ impl Family {
             Self::Xdp => "xdp",
             Self::Tc => "tc",
             Self::TcLayer3 => "tc-l3",
+            Self::TcMember => "tc-member",
         }
     }
 
@@ -49,6 +52,7 @@ impl Family {
             Self::Xdp => &["guard_xdp_frags", "guard_xdp"],
             Self::Tc => &["guard_tc"],
             Self::TcLayer3 => &["guard_tc_l3"],
+            Self::TcMember => &["guard_tc_member"],
         }
     }
 }

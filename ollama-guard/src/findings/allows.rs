@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{Finding, Weight, finding, span};
-use crate::policy::{Allow, NamePattern, PRIVATE_SOURCES, Policy};
+use crate::policy::{Allow, ContainerAccess, NamePattern, PRIVATE_SOURCES, Policy};
 
 const SUBJECT: &str = "allow";
 const NAME_THEM: &str = "name the addresses you mean";
@@ -37,16 +37,17 @@ fn single(allow: &Allow, policy: &Policy) -> Option<Finding> {
         let problem = format!("{source} on {name} does nothing: {name} is trusted anyway");
         return Some(finding(Weight::Odd, SUBJECT, problem, "remove one of the two"));
     }
-    of(&policy.containers).then(|| {
-        let problem = format!("{source} on {name} does nothing for a container bridge");
-        finding(Weight::Odd, SUBJECT, problem, "use container_access instead")
+    (policy.container_access == ContainerAccess::Allow && of(&policy.containers)).then(|| {
+        let problem = format!("{source} on {name} does nothing: container_access = \"allow\" lets all containers in");
+        finding(Weight::Odd, SUBJECT, problem, "remove one of the two")
     })
 }
 
 fn duplicates(allows: &[Allow]) -> Option<Finding> {
-    let rule = |allow: &Allow| (allow.source, allow.interface.clone(), allow.service.clone());
+    // A profile's own say less than the same ones written down: nothing of containers.
+    let rule = |allow: &Allow| (allow.implied, allow.source, allow.interface.clone(), allow.service.clone());
     let mut rules: Vec<_> = allows.iter().map(rule).collect();
     rules.sort();
     let double = rules.windows(2).find(|pair| pair[0] == pair[1])?;
-    Some(finding(Weight::Odd, SUBJECT, format!("{} is written more than once", double[0].0), "remove the copies"))
+    Some(finding(Weight::Odd, SUBJECT, format!("{} is written more than once", double[0].1), "remove the copies"))
 }

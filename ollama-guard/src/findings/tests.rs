@@ -8,7 +8,7 @@ use crate::plan::class::Placements;
 use crate::plan::fixture;
 
 fn policy(text: &str) -> Policy {
-    crate::config::parse(Path::new("config.toml"), text, &[]).unwrap_or_else(|error| panic!("{error}"))
+    crate::config::parse(Path::new("config.toml"), text).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn said(found: &[Finding]) -> Vec<String> {
@@ -97,4 +97,16 @@ fn what_opens_a_port_is_a_warning_and_what_is_odd_is_not() {
     let problems = of_policy(&policy("forwarded = \"pass\"\n[interfaces]\ntrusted = [\"*\"]")).into_iter();
     let severities: Vec<_> = problems.map(|finding| Problem::from(finding).severity).collect();
     assert_eq!(severities, [Severity::Warning, Severity::Notice]);
+}
+
+#[test]
+fn an_allow_that_does_nothing_is_told_and_no_other() {
+    let find = |text: &str| said(&of_policy(&policy(text)));
+    let bridge = "[[allow]]\nsource = \"172.17.0.2\"\ninterface = \"docker0\"\n";
+    assert_eq!(find(bridge), [""; 0], "it lets a single container in");
+    let all = find(&("interfaces.container_access = \"allow\"\n".to_owned() + bridge));
+    assert!(all.len() == 1 && all[0].contains("docker0 does nothing: container_access = \"allow\""), "{all:?}");
+    let private = "[[allow]]\nsource = \"172.16.0.0/12\"\n";
+    assert_eq!(find(&("profile = \"lan\"\n".to_owned() + private)), [""; 0], "the profile's leaves containers out");
+    assert_eq!(find(&private.repeat(2)).len(), 1);
 }

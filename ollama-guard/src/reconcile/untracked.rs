@@ -22,7 +22,8 @@ impl Untracked {
     }
 
     /// Seconds after boot, by [`clock`]; `None` while every packet has a source.
-    pub(super) fn since(&mut self, wall: &Wall) -> Option<u64> {
+    pub(super) fn since(&mut self, wall: Option<&Wall>) -> Option<u64> {
+        let Some(wall) = wall else { return self.since };
         if self.since.is_none() && self.looked.is_none_or(|looked| looked.elapsed() >= PAUSE) {
             self.looked = Some(Instant::now());
             self.since = is_some(wall).then(|| clock::boot().as_secs());

@@ -3,8 +3,8 @@
 use crate::exporter::web::Asks;
 use crate::observe::text::{counted, grouped, joined, services};
 use crate::policy::{
-    Allow, Attach, AttachPolicy, ContainerAccess, Forwarded, Layers, Listen, Mode, NamePattern, PRIVATE_SOURCES, Paths,
-    Policy, Profile, SourceLimits,
+    Allow, Attach, AttachPolicy, ContainerAccess, Forwarded, Layers, Listen, Mode, NamePattern, Paths, Policy, Profile,
+    SourceLimits,
 };
 
 /// What the policy means, one fact per line, for people. A key that is not described does not compile.
@@ -36,7 +36,7 @@ pub fn describe(policy: &Policy, web: Option<&Asks>) -> String {
     lines.push(("layers", self::layers(*layers).to_owned()));
     lines.push(("trusted", patterns(trusted)));
     lines.push(("containers", patterns(containers)));
-    lines.push(("", container_access(*access).to_owned()));
+    lines.push(("", container_access(*access, allow).to_owned()));
     lines.push(("everything else", everything_else(*mode, *layers).to_owned()));
     lines.extend(allows(allow));
     lines.push(("forwarded", forwarded(*onward).to_owned()));
@@ -105,8 +105,11 @@ const fn layers(layers: Layers) -> &'static str {
     }
 }
 
-const fn container_access(access: ContainerAccess) -> &'static str {
+fn container_access(access: ContainerAccess, allows: &[Allow]) -> &'static str {
     match access {
+        ContainerAccess::Deny if allows.iter().any(|allow| !allow.implied) => {
+            "may not reach the guarded ports of this host, with the exceptions below; elsewhere they may"
+        }
         ContainerAccess::Deny => "may not reach the guarded ports of this host; elsewhere they may",
         ContainerAccess::Allow => "may reach the guarded ports of this host and elsewhere",
     }
@@ -128,19 +131,19 @@ const MOST_ALLOWS: usize = 100;
 
 fn allows(allows: &[Allow]) -> Vec<(&'static str, String)> {
     // The profile's six belong together in a reader's mind.
-    let private = allows.len() >= PRIVATE_SOURCES.len()
-        && allows.iter().zip(PRIVATE_SOURCES).all(|(allow, source)| allow.source == source);
-    let rest = if private { &allows[PRIVATE_SOURCES.len()..] } else { allows };
-    let profile =
-        private.then(|| format!("from private addresses ({}): profile = \"lan\"", joined(PRIVATE_SOURCES, ", ")));
+    let (implied, rest): (Vec<_>, Vec<_>) = allows.iter().partition(|allow| allow.implied);
+    let private = joined(implied.iter().map(|allow| allow.source), ", ");
+    let profile = (!implied.is_empty())
+        .then(|| format!("from private addresses ({private}), unless a container's: profile = \"lan\""));
     let hidden = rest.len().saturating_sub(MOST_ALLOWS);
     let more = (hidden > 0).then(|| format!("and {} more; --json lists them", grouped(hidden as u64)));
-    let words: Vec<_> = profile.into_iter().chain(rest.iter().take(MOST_ALLOWS).map(allow)).chain(more).collect();
+    let words: Vec<_> =
+        profile.into_iter().chain(rest.iter().copied().take(MOST_ALLOWS).map(allow)).chain(more).collect();
     let label = |nth| if nth == 0 { "except" } else { "" };
     words.into_iter().enumerate().map(|(nth, words)| (label(nth), words)).collect()
 }
 
-fn allow(Allow { source, interface, service, comment }: &Allow) -> String {
+fn allow(Allow { source, interface, service, comment, implied: _ }: &Allow) -> String {
     let interface = interface.as_ref().map(|name| format!(" if it arrives on {name}")).unwrap_or_default();
     let service = service.as_ref().map(|name| format!(" to {name}")).unwrap_or_default();
     let comment = comment.as_ref().map(|text| format!(" ({})", text.escape_debug())).unwrap_or_default();

@@ -4,7 +4,7 @@ use super::*;
 use crate::findings::of_policy;
 
 fn policy(text: &str) -> Policy {
-    config::parse(Path::new("config.toml"), text, &[]).unwrap_or_else(|error| panic!("{error}"))
+    config::parse(Path::new("config.toml"), text).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// What the policy by itself gives reason to say.
@@ -95,7 +95,7 @@ fn everybody_trusted_and_no_loopback() {
 fn documents_for_scripts() {
     let json = |text| {
         let file = Path::new("config.toml");
-        let checked = config::parse(file, text, &[]).map(|policy| {
+        let checked = config::parse(file, text).map(|policy| {
             let warnings = said(&policy);
             Sound { policy, web: None, warnings }
         });

@@ -7,6 +7,7 @@ use ollama_guard_common::{Fate, Reason};
 use super::super::snapshot::{Attachment, Interface, Snapshot};
 use super::super::terminal::{Style, Tone};
 use super::super::text::{ago, counted, grouped, joined, packets, printable};
+use super::paragraph;
 use crate::class::Class;
 use crate::policy::{ContainerAccess, Mode};
 
@@ -64,8 +65,8 @@ pub(super) fn advice(out: &mut impl Write, snapshot: &Snapshot, style: Style) ->
             packets(would),
             if would == 1 { "was" } else { "were" }
         );
-        let next = format!("to drop them: mode = \"enforce\" in {config}, then systemctl reload ollama-guard");
-        writeln!(out, "\n{}\n        {next}", style.tone(&head, Some(Tone::Bad)))?;
+        let next = format!("to drop them: mode = \"enforce\" in {config}, then reload");
+        paragraph::write(out, &head, Some(Tone::Bad), &next, style)?;
     }
     let refusing: Vec<_> = snapshot.interfaces.iter().filter(|interface| refused(interface) > 0).collect();
     if snapshot.container_access == ContainerAccess::Deny && !refusing.is_empty() {
@@ -76,9 +77,10 @@ pub(super) fn advice(out: &mut impl Write, snapshot: &Snapshot, style: Style) ->
             (Mode::Enforce, 1) => "was",
             (Mode::Enforce, _) => "were",
         };
-        let what = format!("{} from containers behind {bridges} {verb} dropped", packets(refused));
-        writeln!(out, "\n{what}")?;
-        writeln!(out, "        to allow them: container_access = \"allow\" under [interfaces] in {config}")?;
+        let head =
+            format!("{} from containers on {bridges} to this host's guarded ports {verb} dropped", packets(refused));
+        let next = format!("to allow them: container_access = \"allow\" under [interfaces] in {config}, then reload");
+        paragraph::write(out, &head, None, &next, style)?;
     }
     Ok(())
 }
