@@ -11,6 +11,9 @@ use crate::process::Process;
 /// Somebody without rights, whom no machine knows.
 pub const USER: u32 = 64_222;
 
+/// Python as everybody may run it; root may have another one first in its path.
+pub const PYTHON: &str = "/usr/bin/python3";
+
 /// Calls itself by its first argument; listens on what its second one lists (`address|port`, with commas between); answers
 /// on the unix socket of its third one, if that is one, with its fourth. The rest is for those who read its arguments.
 const SCRIPT: &str = r#"
@@ -18,10 +21,18 @@ import ctypes, os, socket, sys, threading, time
 name, listens, path, answer = sys.argv[1:5]
 ctypes.CDLL(None).prctl(15, name.encode())
 keep = []
+def answers(c, answer):
+    try:
+        c.settimeout(5); heard = b""
+        while not heard.endswith((b"\r\n\r\n", b"}")):
+            part = c.recv(4096); heard += part
+            if not part: break
+        c.sendall(answer.encode()); c.shutdown(socket.SHUT_WR); c.recv(1); c.close()
+    except OSError: pass
 def serve(s, answer):
     while True:
         c, _ = s.accept(); keep.append(c)
-        if answer != "mute": c.settimeout(2); c.recv(4096); c.sendall(answer.encode()); c.close()
+        if answer != "mute": threading.Thread(target=answers, args=(c, answer), daemon=True).start()
 for one in filter(None, listens.split(",")):
     address, port = one.split("|")
     s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
@@ -64,7 +75,7 @@ impl Pretender<'_> {
         let (user, group) = (format!("--reuid={}", self.user), format!("--regid={}", self.user));
         let (path, answer) = self.socket.unwrap_or(("", ""));
         let own =
-            [user.as_str(), &group, "--clear-groups", "python3", "-c", SCRIPT, self.name, self.listens, path, answer];
+            [user.as_str(), &group, "--clear-groups", PYTHON, "-c", SCRIPT, self.name, self.listens, path, answer];
         ns.spawn("setpriv", &[&own, self.arguments].concat())
     }
 }

@@ -42,20 +42,19 @@ impl Holders {
         if socket.user != user {
             return Held::No;
         }
-        let (mut one, mut seen_all) = (id, true);
+        let mut one = id;
         for _ in 0..GENERATIONS {
             let Some(status) = procfs::status(one).filter(|status| status.user == Some(user)) else { break };
-            match self.holds(one, socket.inode) {
-                Some(true) => return Held::Yes,
-                Some(false) => {}
-                None => seen_all = false,
+            if self.holds(one, socket.inode) == Some(true) {
+                return Held::Yes;
             }
             one = status.parent;
         }
-        match seen_all {
-            true => Held::No,
-            false if self.is_plain(id, user) => Held::Yes,
-            false => Held::Unknown,
+        match self.holds(id, socket.inode) {
+            // It was seen that the socket is not its own; what an ancestor hides says nothing for it.
+            Some(_) => Held::No,
+            None if self.is_plain(id, user) => Held::Yes,
+            None => Held::Unknown,
         }
     }
 
@@ -98,7 +97,7 @@ mod tests {
         let socket = sockets.iter().find(|socket| socket.port == port).unwrap();
         let (own, user) = (std::process::id(), socket.user);
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let holders = Holders::new(Instant::now() + Duration::from_secs(60));
+        let holders = Holders::new(Instant::now() + Duration::from_mins(1));
         assert_eq!(holders.hold(own, user, socket), Held::Yes);
         assert_eq!(holders.hold(child.id(), user, socket), Held::Yes, "its parent listens for it");
         assert_eq!(holders.hold(own, user + 1, socket), Held::No, "not that user's");

@@ -45,10 +45,10 @@ fn parse(table: impl BufRead, wanted: impl Fn(Protocol, u16) -> bool) -> Virtual
                 {
                     found.forwards.push(forward(protocol, address, port, server, target));
                 }
-                (Some(Virtual::Mark(mark)), Some((_, target))) => {
-                    if [Protocol::Tcp, Protocol::Udp].into_iter().any(|protocol| wanted(protocol, target)) {
-                        found.marks.insert(mark);
-                    }
+                (Some(Virtual::Mark(mark)), Some((_, target)))
+                    if wanted(Protocol::Tcp, target) || wanted(Protocol::Udp, target) =>
+                {
+                    found.marks.insert(mark);
                 }
                 _ => {}
             },

@@ -33,6 +33,8 @@ struct Known {
     reason: Instant,
     /// When it last led there.
     present: Option<Instant>,
+    /// Since when it has done so without a pause.
+    since: Option<Instant>,
     /// Since when somebody else listens there.
     occupied: Option<Instant>,
 }
@@ -63,6 +65,7 @@ impl Memory {
     ) -> Vec<DerivedPort> {
         let Decision { present, expected, elsewhere, .. } = decision;
         for (place, known) in &mut self.0 {
+            known.since = known.since.filter(|_| known.port.present);
             known.port.present = false;
             known.occupied = match occupant(*place, known.port.user) {
                 Occupant::Nobody => None,
@@ -73,8 +76,14 @@ impl Memory {
         for mut port in present.into_iter().chain(expected) {
             // A container that stopped a moment ago may be back in another: nobody else has had its port meanwhile.
             let led = if port.present { Some(now) } else { self.0.get(&port.place()).and_then(|known| known.present) };
-            port.expected &= !led.is_some_and(|then| now.saturating_duration_since(then) < LINGER);
-            self.0.insert(port.place(), Known { present: led, ..Known::new(port, now) });
+            port.expected &= led.is_none_or(|then| now.saturating_duration_since(then) >= LINGER);
+            let since = self.0.get(&port.place()).and_then(|known| known.since).or(Some(now)).filter(|_| port.present);
+            if let Some(known) = self.0.get(&port.place()).filter(|_| is_new(since, now))
+                && (known.port.user, port.user) == (0, 0)
+            {
+                port.addresses.extend(&known.port.addresses);
+            }
+            self.0.insert(port.place(), Known { present: led, since, ..Known::new(port, now) });
         }
         self.0.retain(|place, known| {
             let doubted = known.occupied.is_some_and(|since| now.saturating_duration_since(since) >= DOUBT);
@@ -91,9 +100,14 @@ impl Memory {
     }
 }
 
+/// Docker's proxies begin to listen one after the other, the one for IPv6 last.
+fn is_new(since: Option<Instant>, now: Instant) -> bool {
+    since.is_some_and(|since| now.saturating_duration_since(since) < DOUBT)
+}
+
 impl Known {
     fn new(port: DerivedPort, now: Instant) -> Self {
-        Self { present: (!port.expected).then_some(now), port, reason: now, occupied: None }
+        Self { present: (!port.expected).then_some(now), since: None, port, reason: now, occupied: None }
     }
 }
 
@@ -160,6 +174,20 @@ mod tests {
         memory.update(present(), start, |_, _| Occupant::Nobody);
         let elsewhere = Decision { elsewhere: [PLACE].into(), ..Decision::default() };
         assert_eq!(memory.update(elsewhere, start, |_, _| Occupant::Same), [], "another container has it");
+    }
+
+    /// What was guarded before the container started stays so until all of its proxies listen.
+    #[test]
+    fn a_port_whose_first_proxy_listens_keeps_its_addresses_for_a_moment() {
+        let (start, mut memory) = (Instant::now(), Memory::default());
+        let expected = DerivedPort { expected: true, ..port(false) };
+        memory.update(Decision { expected: vec![expected], ..Decision::default() }, start, |_, _| Occupant::Nobody);
+        let half = || Decision {
+            present: vec![DerivedPort { addresses: [[0; 4].into()].into(), ..port(true) }],
+            ..Decision::default()
+        };
+        let mut after = |time| memory.update(half(), start + time, |_, _| Occupant::Same)[0].addresses.len();
+        assert_eq!((after(Duration::ZERO), after(DOUBT / 2), after(DOUBT)), (2, 2, 1));
     }
 
     /// Whoever said where it led: the port is nobody's for having been his.

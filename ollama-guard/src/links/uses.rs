@@ -2,6 +2,7 @@
 //! network of containers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use super::Link;
 use crate::netlink::attributes::{Attributes, u16_at, u32_at};
@@ -20,6 +21,8 @@ pub enum Use {
     PublicAddress,
     /// Networks are on it.
     Network,
+    /// This host has an address in that IPv4 network there: its first address and prefix length.
+    Subnet(Ipv4Addr, u8),
     /// Single addresses are routed to it.
     Address,
     /// It could not be read what else.
@@ -127,21 +130,25 @@ fn is_local_v6(destination: &[u8]) -> bool {
 }
 
 fn address(uses: &mut Uses, body: &[u8]) -> Option<()> {
-    let &[family, _, flags, ..] = body else { return None };
+    let &[family, prefix, flags, ..] = body else { return None };
     let uses = uses.entry(u32_at(body, 4)?).or_default();
     if flags & IFA_F_PERMANENT == 0 {
         uses.insert(Use::LeasedAddress);
     }
     let attributes = Attributes(body.get(ADDRESS_HEADER..)?);
     let own = attributes.get(IFA_LOCAL).or_else(|| attributes.get(IFA_ADDRESS))?;
-    if family == AF_INET && own.first_chunk().is_some_and(|own: &[u8; 4]| is_public((*own).into())) {
+    let Some(own) = own.first_chunk().filter(|_| family == AF_INET) else { return Some(()) };
+    let own = Ipv4Addr::from(*own);
+    if is_public(own) {
         uses.insert(Use::PublicAddress);
     }
+    let network = ipnet::Ipv4Net::new(own, prefix).ok()?.network();
+    uses.insert(Use::Subnet(network, prefix));
     Some(())
 }
 
 /// None of those that networks of containers are given: RFC 1918, RFC 3927, RFC 6598.
-fn is_public(address: std::net::Ipv4Addr) -> bool {
+fn is_public(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     let is_shared = first == 100 && second & 0xc0 == 64;
     !(address.is_private() || address.is_link_local() || address.is_loopback() || is_shared)

@@ -218,7 +218,7 @@ const MOST_NOTES: usize = 4;
 fn is_earned(network: &Network, link: &Link) -> bool {
     let single = || link.uses.contains(&Use::Address) && !link.uses.contains(&Use::Network);
     let shape = match link.kind {
-        Kind::Bridge => !network.is_public,
+        Kind::Bridge => !network.is_public && network.subnets.len() <= 1,
         Kind::Veth | Kind::Netkit => !network.is_public && single(),
         _ => false,
     };

@@ -73,6 +73,6 @@ mod tests {
     fn arguments_end_in_nuls() {
         assert_eq!(arguments(b"pasta\0-t\0\0"), ["pasta", "-t", ""]);
         assert_eq!(arguments(b"retitled process"), ["retitled process"]);
-        assert_eq!(arguments(&[0; 100_000]).len(), MOST_ARGUMENTS);
+        assert_eq!(arguments(&vec![0; 100_000]).len(), MOST_ARGUMENTS);
     }
 }

@@ -226,9 +226,11 @@ proptest! {
     #[test]
     fn both_layers_decide_alike(
         policy in policies::policy(),
-        surroundings in policies::surroundings(),
+        mut surroundings in policies::surroundings(),
         packets in proptest::collection::vec(packet(), 16),
     ) {
+        // A port is derived for a service that has its protocol.
+        surroundings.derived.retain(|one| policy.services[0].protocols.contains(&one.protocol));
         let ruleset = lower(&policy, &surroundings);
         for packet in &packets {
             prop_assert_eq!(
@@ -246,6 +248,8 @@ proptest! {
         packets in proptest::collection::vec(packet(), 16),
     ) {
         surroundings.vrf_devices.insert("red".parse().unwrap());
+        // A port is derived for a service that has its protocol.
+        surroundings.derived.retain(|one| policy.services[0].protocols.contains(&one.protocol));
         let ruleset = lower(&policy, &surroundings);
         for packet in &packets {
             prop_assert_eq!(

@@ -51,7 +51,6 @@ fn nft_reads_every_kind_of_policy() {
             service: "ollama".parse().unwrap(),
         }]
         .into(),
-        ..Surroundings::default()
     };
     nft_agrees([
         lower(&policy(), &Surroundings::default()),

@@ -9,7 +9,7 @@ use tests::claims::{answers, answers_soon};
 use tests::guard::Guard;
 use tests::layers::Layers;
 use tests::listener::Listener;
-use tests::pretend::{Pretender, docker_proxy};
+use tests::pretend::{PYTHON, Pretender, docker_proxy};
 use tests::probe::{self, Outcome};
 use tests::process::Process;
 use tests::topology::World;
@@ -30,7 +30,7 @@ fn is_proxied(status: &Value) -> bool {
 /// Another container's port of that number behind another of the host's; another machine's, behind this host; from a
 /// container, another container's and another machine's.
 fn what_only_has_the_number_passes(layers: Layers) -> Result<()> {
-    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("python3"));
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::file(PYTHON));
     let world = World::new()?;
     let (internet, lan, container) = (world.internet()?, world.lan()?, world.container()?);
     let _servers = [Listener::http(&container.ns, PROXIED)?, Listener::http(&lan.ns, PROXIED)?];
@@ -70,7 +70,7 @@ fn what_only_has_the_number_passes(layers: Layers) -> Result<()> {
 
 /// A proxy at one address, and somebody else's service at another, on the same port.
 fn another_address_passes(layers: Layers) -> Result<()> {
-    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("python3"));
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::file(PYTHON));
     let world = World::new()?;
     let internet = world.internet()?;
     world.guard.ip("address add 203.0.113.2/24 dev inet0\naddress add 2001:db8:1::2/64 dev inet0 nodad")?;

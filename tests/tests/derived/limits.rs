@@ -4,25 +4,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use tests::guard::Guard;
-use tests::pretend::{Pretender, USER, home};
+use tests::pretend::{PYTHON, Pretender, USER, home};
 use tests::process::Process;
 use tests::topology::World;
 use tests::{require, requires};
 
-/// In MiB: docs/performance.md.
-const RESIDENT: f64 = 16.0;
+/// In MiB, what it may hold more than one that nobody bothers. (How large that is depends on how it was built.)
+const MORE: f64 = 4.0;
 /// How long a command may take, on a machine that runs everything else at the same time.
 const SOON: Duration = Duration::from_secs(5);
 
 /// Starts what a user without rights starts, then the guard, and lets it look twice.
 fn stays_small_and_quick(start: impl FnOnce(&World, &str) -> Result<Vec<Process>>) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
-    require!(requires::tool("python3"), requires::tool("setpriv"));
+    require!(requires::file(PYTHON), requires::tool("setpriv"));
     let (world, home) = (World::new()?, home()?);
     let _internet = world.internet()?;
+    let unbothered = unbothered()?;
     let mut hostile = start(&world, &home.path().display().to_string())?;
     for one in &mut hostile {
-        one.logged("ready", Duration::from_secs(60))?;
+        one.logged("ready", Duration::from_mins(1))?;
     }
     let own = "0.0.0.0|9090";
     let arguments = tests::pretend::docker_proxy(9090);
@@ -38,13 +39,21 @@ fn stays_small_and_quick(start: impl FnOnce(&World, &str) -> Result<Vec<Process>
     let start = Instant::now();
     guard.status()?;
     ensure!(start.elapsed() < SOON, "status took {:?}", start.elapsed());
-    let resident = guard.process()?.resident()?;
-    println!("{resident:.1} MiB, status in {:?}", start.elapsed());
-    ensure!(resident <= RESIDENT, "{resident} MiB");
+    let more = guard.process()?.resident()? - unbothered;
+    println!("{unbothered:.1} MiB and {more:.1} more, status in {:?}", start.elapsed());
+    ensure!(more <= MORE, "{more} MiB more than {unbothered}");
     let start = Instant::now();
     guard.stop()?;
     ensure!(start.elapsed() < SOON, "it took {:?} to end", start.elapsed());
     Ok(())
+}
+
+/// The memory of a daemon whom nobody here bothers. (Processes are seen everywhere: before the hostile ones start.)
+fn unbothered() -> Result<f64> {
+    let world = World::new()?;
+    let _internet = world.internet()?;
+    let mut guard = Guard::start(&world.guard, "")?;
+    guard.process()?.resident()
 }
 
 /// Megabytes of them, of nothing but NULs: each is an argument.
@@ -55,7 +64,7 @@ fn whatever_arguments_there_are() -> Result<()> {
         ctypes.memset(start, 0, end - start); print('ready', flush=True); time.sleep(600)";
     stays_small_and_quick(|world, _| {
         let (user, group, long) = (format!("--reuid={USER}"), format!("--regid={USER}"), "x".repeat(120_000));
-        let own = [user.as_str(), &group, "--clear-groups", "python3", "-c", NULS];
+        let own = [user.as_str(), &group, "--clear-groups", PYTHON, "-c", NULS];
         let arguments = [&own[..], &[long.as_str(); 14]].concat();
         (0..3).map(|_| world.guard.spawn("setpriv", &arguments)).collect()
     })
@@ -97,7 +106,7 @@ fn however_many_sockets_there_are() -> Result<()> {
     stays_small_and_quick(|world, _| {
         let (user, group) = (format!("--reuid={USER}"), format!("--regid={USER}"));
         let own =
-            ["--nofile=16000", "setpriv", &user, &group, "--clear-groups", "python3", "-c", MANY, "-t", "8080:11434"];
+            ["--nofile=16000", "setpriv", &user, &group, "--clear-groups", PYTHON, "-c", MANY, "-t", "8080:11434"];
         Ok(vec![world.guard.spawn("prlimit", &own)?])
     })
 }

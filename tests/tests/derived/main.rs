@@ -3,6 +3,5 @@
 
 mod addresses;
 mod beliefs;
-mod ipvs;
 mod limits;
 mod proxies;

@@ -73,10 +73,11 @@ fn an_address_that_expires_is_leased_and_a_public_one_is_told() {
         address(&mut uses, &body).unwrap();
         uses.remove(&7).unwrap().into_iter().collect::<Vec<_>>()
     };
-    assert_eq!(read(IFA_F_PERMANENT, &[172, 17, 0, 1]), []);
-    assert_eq!(read(0, &[192, 168, 1, 7]), [Use::LeasedAddress]);
-    assert_eq!(read(IFA_F_PERMANENT, &[203, 0, 113, 1]), [Use::PublicAddress]);
-    assert_eq!(read(IFA_F_PERMANENT, &[100, 64, 0, 1]), []);
+    let subnet = |network: [u8; 4]| Use::Subnet(network.into(), 24);
+    assert_eq!(read(IFA_F_PERMANENT, &[172, 17, 0, 1]), [subnet([172, 17, 0, 0])]);
+    assert_eq!(read(0, &[192, 168, 1, 7]), [Use::LeasedAddress, subnet([192, 168, 1, 0])]);
+    assert_eq!(read(IFA_F_PERMANENT, &[203, 0, 113, 1]), [Use::PublicAddress, subnet([203, 0, 113, 0])]);
+    assert_eq!(read(IFA_F_PERMANENT, &[100, 64, 0, 1]), [subnet([100, 64, 0, 0])]);
 }
 
 proptest! {

@@ -30,7 +30,7 @@ pub(super) fn facts(link: &Link) -> impl Iterator<Item = Fact> {
         Use::Router => Some(Fact::Router),
         Use::LeasedAddress => Some(Fact::LeasedAddress),
         Use::Unknown => Some(Fact::Unknown),
-        Use::PublicAddress | Use::Network | Use::Address => None,
+        Use::PublicAddress | Use::Network | Use::Subnet(..) | Use::Address => None,
     });
     uses.chain(foreign(link))
 }

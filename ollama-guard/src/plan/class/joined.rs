@@ -3,7 +3,7 @@
 //! What enters by a port of a bridge may leave by any other without a route, and so through a pair of which both ends are
 //! here, or a VLAN on top. All of it is judged as one: whatever one port gives away, all have given away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fact::{Fact, facts, is_nic, leads_inside, may_lead_inside};
 use crate::links::{Link, Links, Use};
@@ -29,6 +29,8 @@ pub(super) struct Network {
     pub(super) has_nic: bool,
     /// A public IPv4 address is on it.
     pub(super) is_public: bool,
+    /// The IPv4 networks that this host has an address in there.
+    pub(super) subnets: BTreeSet<Use>,
     /// What speaks against its being for containers only, and of which interface.
     pub(super) against: Vec<(InterfaceName, Fact)>,
 }
@@ -48,6 +50,7 @@ impl Networks {
             network.has_inside |= leads_inside(link);
             network.may_have_inside |= may_lead_inside(link);
             network.has_nic |= is_nic(&link.kind);
+            network.subnets.extend(link.uses.iter().filter(|of| matches!(of, Use::Subnet(..))));
             network.is_public |= link.uses.contains(&Use::PublicAddress);
             network.against.extend(facts(link).map(|fact| (link.name.clone(), fact)));
         }

@@ -117,8 +117,8 @@ fn a_proxied_port_is_guarded_for_its_addresses() {
         port: GuardedPort { protocol: Protocol::Tcp, port, service },
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
     };
-    let proxies = [proxied(8080, &["0.0.0.0", "fd00::1"]), proxied(11434, &["::"])].into();
-    let rules = KernelRules::lower(&policy, &services, &proxies, Class::Guarded, &"eth0".parse().unwrap());
+    let all = [proxied(8080, &["0.0.0.0", "fd00::1"]), proxied(11434, &["::"])].into();
+    let rules = KernelRules::lower(&policy, &services, &all, Class::Guarded, &"eth0".parse().unwrap());
     let constants = rules.constants(0);
     assert_eq!((constants.proxies, constants.refuses_all), (1, 0));
     assert_eq!(held(&constants, Protocol::Tcp, 8080), Some(service));

@@ -141,8 +141,10 @@ fn guarded_ports(policy: &Policy, surroundings: &Surroundings) -> BTreeSet<(Prot
 
 fn service_ports(policy: &Policy, surroundings: &Surroundings, name: &ServiceName) -> BTreeSet<(Protocol, u16)> {
     let mut ports = own_ports(policy, name);
+    // A port that another service has is that one's, whatever a proxy says of it.
+    let configured: BTreeSet<_> = policy.services.iter().flat_map(|service| own_ports(policy, &service.name)).collect();
     let derived = surroundings.derived.iter().filter(|derived| derived.service == *name);
-    ports.extend(derived.map(|derived| (derived.protocol, derived.port)));
+    ports.extend(derived.map(|derived| (derived.protocol, derived.port)).filter(|place| !configured.contains(place)));
     ports
 }
 

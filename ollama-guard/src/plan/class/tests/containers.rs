@@ -72,6 +72,10 @@ fn a_bridge_under_any_name_is_one_of_containers_if_the_facts_say_so() {
     is_no_container(vec![used(ai(), [Use::PublicAddress, Use::Network]), member(pod(4, "veth1"), 3)]);
     is_no_container(vec![ai(), member(pod(4, "veth1"), 3), member(nic(5, "eth1"), 3)]);
     is_no_container(vec![used(ai(), [Use::DefaultRoute]), member(pod(4, "veth1"), 3)]);
+    // Engines give a bridge one network; with two, somebody connects networks there.
+    let subnet = |third| Use::Subnet([10, 0, third, 0].into(), 24);
+    assert!(is_container(vec![used(ai(), [Use::Network, subnet(1)]), member(pod(4, "veth1"), 3)]));
+    is_no_container(vec![used(ai(), [Use::Network, subnet(1), subnet(2)]), member(pod(4, "veth1"), 3)]);
 }
 
 #[test]
