@@ -26,7 +26,6 @@ pub use crate::netlink::NetlinkError;
 use crate::policy::InterfaceName;
 
 /// One interface.
-#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub struct Link {

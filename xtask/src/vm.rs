@@ -25,11 +25,7 @@ const KERNELS: &[(&str, &str)] =
     &[("5.10", "bullseye"), ("6.1", "bookworm"), ("6.12", "bookworm-backports"), ("newest", "trixie-backports")];
 
 /// The suites that run in a machine: what depends on the kernel.
-<<<<<<< HEAD
-const SUITES: &[&str] = &["kernel", "clsact", "devices", "ipsec", "mpls", "onward"];
-=======
-const SUITES: &[&str] = &["kernel", "clsact", "devices", "ipsec", "ipvs", "mpls"];
->>>>>>> proxies
+const SUITES: &[&str] = &["kernel", "clsact", "devices", "ipsec", "ipvs", "mpls", "onward"];
 
 /// Not a kernel but a whole system, see [`mod@boot`]: only when it is named.
 const BOOT: &str = "boot";
