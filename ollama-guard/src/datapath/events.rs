@@ -11,10 +11,11 @@ use ollama_guard_common::abi::{EVENT_INTERVAL, Event, Gate, PENDING_SLOTS, Pendi
 use ollama_guard_common::{Fate, Outcome, Protocol};
 use zerocopy::FromBytes;
 
-use super::counters::{address, fate, monotonic};
+use super::counters::{address, fate};
 use super::map::Map;
 use super::shared::EVENTS;
 use super::{DatapathError, PinDirectory};
+use crate::clock;
 
 /// The consumer's end of the ring. It has one consumer: only the daemon opens it.
 pub struct EventRing {
@@ -60,7 +61,7 @@ pub struct EventReading {
     pub port: Option<u16>,
     /// Transport protocol, if it is known.
     pub protocol: Option<Protocol>,
-    /// When, by `CLOCK_MONOTONIC`.
+    /// When, by `CLOCK_BOOTTIME`.
     pub at: Duration,
     /// The stay.
     pub stay: Stay,
@@ -77,7 +78,7 @@ pub struct Rest {
     pub stay: Stay,
     /// Packets during it.
     pub seen: u64,
-    /// When the newest came, by `CLOCK_MONOTONIC`.
+    /// When the newest came, by `CLOCK_BOOTTIME`.
     pub at: Duration,
     /// A second has passed since an entry of it was due: whatever comes next will make one.
     pub silent: bool,
@@ -113,7 +114,7 @@ impl EventRing {
         let gates = || self.gate.get_per_cpu(&0).map_err(DatapathError::map("read", "gate"));
         // Programs write meanwhile. What two looks agree on is whole.
         let (before, after) = (gates()?.unwrap_or_default(), gates()?.unwrap_or_default());
-        let now = monotonic();
+        let now = clock::boot();
         let mut rests = Vec::new();
         for ((cpu, before), after) in (0..).zip(&before).zip(&after) {
             let slots = (0..).zip(before.pending.iter().zip(&after.pending));
@@ -125,7 +126,7 @@ impl EventRing {
 
     /// The clock of readings.
     pub fn now() -> Duration {
-        monotonic()
+        clock::boot()
     }
 }
 

@@ -12,6 +12,7 @@ use super::shared::SharedMaps;
 use super::{DatapathError, ProgramKey};
 use crate::config::lockout::{Listener, Spared};
 use crate::derived::{DerivedPort, Unknown};
+use crate::findings::Finding;
 use crate::plan::services::ServiceTable;
 use crate::policy::Policy;
 
@@ -20,10 +21,13 @@ use crate::policy::Policy;
 pub struct State {
     /// Version of the program that wrote it.
     pub version: String,
-    /// Seconds since the Unix epoch at which enforcement began.
+    /// When enforcement began: seconds since boot, by [`crate::clock`]. The date may be set later.
     pub since: u64,
     /// The policy.
     pub policy: Policy,
+    /// What is to be said of the policy, found while its allow-list was whole.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
     /// The policy's allow-list was too long to write down; it is in the kernel's tries all the same.
     pub allow_elided: bool,
     /// Which counter index is which service.
@@ -35,6 +39,9 @@ pub struct State {
     /// Ports that lead to a guarded one, found on this host.
     #[serde(default)]
     pub derived: Vec<DerivedPort>,
+    /// When a packet was first found that no tracked source accounts for, as `since`.
+    #[serde(default)]
+    pub untracked_since: Option<u64>,
     /// What nftables had caught, by interface, when the programs last changed: it was there before they were.
     #[serde(default)]
     pub caught_before: BTreeMap<String, u64>,

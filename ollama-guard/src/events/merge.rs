@@ -16,7 +16,7 @@ pub(super) struct Merge(HashMap<EventKey, Recent>);
 
 #[derive(Debug)]
 struct Recent {
-    /// Of the packet that the newest line was about, by `CLOCK_MONOTONIC`.
+    /// Of the packet that the newest line was about, by `CLOCK_BOOTTIME`.
     at: Duration,
     /// The next line, gathering.
     held: Option<EventReading>,

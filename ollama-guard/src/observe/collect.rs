@@ -1,16 +1,20 @@
 //! Fills a [`Snapshot`] from the kernel: pins, interfaces and the nftables table. Needs no daemon.
 
 mod derived;
+mod findings;
 mod interfaces;
 mod seatbelt;
 mod sources;
 
 use std::path::Path;
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+
+pub use findings::findings;
 
 use super::enforcement::enforcement;
 use super::snapshot::{Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
+use crate::clock;
 use crate::config::lockout::{self, Spared};
 use crate::datapath::{PinDirectory, State, Wall};
 use crate::links::Links;
@@ -70,6 +74,8 @@ fn look(paths: &Paths, config: &Path) -> anyhow::Result<(Snapshot, bool)> {
     seatbelt::collect(&mut snapshot, &seen);
     snapshot.problems.extend(derived::problems(&state));
     snapshot.problems.extend(state.spared.iter().map(spared));
+    let found = findings::on_host(&state.policy, &links, &placements, Some(&reading));
+    snapshot.problems.extend(state.findings.iter().cloned().chain(found).map(Problem::from));
     sources::collect(&mut snapshot, &mut reading, &state, &links);
     describe(&mut snapshot, &state);
     let now = match (record::read(&paths.run)?, &wall) {
@@ -102,6 +108,7 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
         sources: Vec::new(),
         sources_tracked: 0,
         unattributed_packets: 0,
+        unattributed_for: None,
         source_evictions: 0,
         events_lost: 0,
         problems: Vec::new(),
@@ -109,8 +116,7 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
 }
 
 fn describe(snapshot: &mut Snapshot, state: &State) {
-    let since = UNIX_EPOCH + Duration::from_secs(state.since);
-    snapshot.up = Some(SystemTime::now().duration_since(since).unwrap_or(Duration::ZERO));
+    snapshot.up = Some(clock::age(Duration::from_secs(state.since)));
     snapshot.mode = state.policy.mode;
     snapshot.layers = state.policy.layers;
     snapshot.container_access = state.policy.container_access;

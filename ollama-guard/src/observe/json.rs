@@ -34,6 +34,7 @@ pub struct Status<'a> {
     derived: Vec<Derived<'a>>,
     source_evictions: u64,
     events_lost: u64,
+    unattributed_seconds: Option<f64>,
 }
 
 /// `sources --json`.
@@ -87,6 +88,7 @@ struct Source<'a> {
     last_seen_seconds_ago: f64,
     bytes: u64,
     dropped_bytes: u64,
+    would_drop_packets: u64,
 }
 
 impl<'a> From<&'a Snapshot> for Status<'a> {
@@ -107,6 +109,7 @@ impl<'a> From<&'a Snapshot> for Status<'a> {
             derived: snapshot.derived.iter().map(Derived::from).collect(),
             source_evictions: snapshot.source_evictions,
             events_lost: snapshot.events_lost,
+            unattributed_seconds: snapshot.unattributed_for.map(seconds),
         }
     }
 }
@@ -174,6 +177,7 @@ impl<'a> From<&'a snapshot::Source> for Source<'a> {
             last_seen_seconds_ago: seconds(source.last_seen),
             bytes: source.bytes,
             dropped_bytes: source.dropped_bytes,
+            would_drop_packets: source.would_drop_packets,
         }
     }
 }

@@ -37,6 +37,7 @@ pub(crate) fn day() -> Snapshot {
         sources: vec![source("203.0.113.9", 12_900)],
         sources_tracked: 1,
         unattributed_packets: 0,
+        unattributed_for: None,
         source_evictions: 0,
         events_lost: 0,
         problems: Vec::new(),

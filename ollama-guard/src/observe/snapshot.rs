@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::class::Class;
 use crate::derived::DerivedPort;
+use crate::findings::{Finding, Weight};
 use crate::plan::hook::Hook;
 use crate::policy::{Access, ContainerAccess, Layers, Mode, Service};
 
@@ -52,6 +53,8 @@ pub struct Snapshot {
     pub sources_tracked: u64,
     /// Packets counted per interface that no source in the table accounts for.
     pub unattributed_packets: u64,
+    /// Since when there are such packets, as far as the daemon has noticed.
+    pub unattributed_for: Option<Duration>,
     /// Sources that had to make room for others.
     pub source_evictions: u64,
     /// Drop events that were due and not sent.
@@ -62,10 +65,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Puts the sources with the most dropped packets first, and leaves out all but `top` of them if given.
+    /// Puts the sources with the most packets dropped, or that would have been, first, and leaves out all but `top` of them if given.
     pub fn rank_sources(&mut self, top: Option<usize>) {
         let rank = |source: &Source| {
-            (Reverse(source.dropped_packets), Reverse(source.packets), source.last_seen, source.source)
+            let refused = source.dropped_packets + source.would_drop_packets;
+            (Reverse(refused), Reverse(source.packets), source.last_seen, source.source)
         };
         if let Some(top) = top.filter(|&top| top < self.sources.len()) {
             self.sources.select_nth_unstable_by_key(top, rank);
@@ -208,8 +212,20 @@ pub struct Problem {
 pub enum Severity {
     /// A packet might get through that should not: enforcement is partial.
     Gap,
-    /// One layer is degraded or something needs attention; the port is closed.
+    /// One layer is degraded or something needs attention. The kernel enforces what the policy asks for.
     Warning,
+    /// Probably not meant; nothing is degraded.
+    Notice,
+}
+
+impl From<Finding> for Problem {
+    fn from(Finding { weight, subject, problem, next_step }: Finding) -> Self {
+        let severity = match weight {
+            Weight::Opens => Severity::Warning,
+            Weight::Odd => Severity::Notice,
+        };
+        Self { severity, subject, problem, next_step }
+    }
 }
 
 /// Packets and bytes.

@@ -28,7 +28,7 @@ fn a_new_policy_takes_the_place_of_the_old_one(layers: Layers) -> Result<()> {
     answers(3000, &attempts([&internet]))?;
     let before = guard.interface("inet0")?;
 
-    guard.reload(&layers.policy("[[service]]\nname = \"webui\"\nports = [3000]"))?;
+    guard.reload(&layers.policy("ollama = false\n[[service]]\nname = \"webui\"\nports = [3000]"))?;
     guard.process()?.logged("configuration reloaded", LOG)?;
     tests::claims::answers_soon(PORT, (&internet.ns, internet.guard.v4.into()))?;
     answers(PORT, &attempts([&internet]))?;

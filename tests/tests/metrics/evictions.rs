@@ -64,7 +64,13 @@ fn who_made_room_is_counted() -> Result<()> {
     ensure!(evictions(&scrape) == evicted, "{}", scrape.text);
     ensure!(scrape.count("ollama_guard_source_packets_total", &[]) == SENDERS, "{}", scrape.text);
     let table = String::from_utf8(guard.command(&["status"])?.stdout)?;
-    ensure!(table.contains("of senders not remembered") && table.contains("made room for others"), "{table}");
+    ensure!(table.contains("from untracked sources") && table.contains("made room for others"), "{table}");
+
+    // The daemon looks at least every half minute, and says since when.
+    wait::until("the daemon to notice", Duration::from_mins(1), || {
+        let table = guard.command(&["status"]).map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        table.is_ok_and(|table| table.contains("from untracked sources (first noticed "))
+    })?;
 
     // Who goes with an interface makes no room.
     world.guard.ip("link delete inet0")?;

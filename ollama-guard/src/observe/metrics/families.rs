@@ -8,6 +8,7 @@ use super::cells::{Cell, Cells, cells};
 use super::encode::{Family, Labels, Series, Value};
 use super::ledger::{Ledger, Shown};
 use super::{Daemon, process};
+use crate::clock;
 use crate::observe::enforcement::{enforcement, problems};
 use crate::observe::snapshot::{Attachment, Count, Interface, SeatbeltState, Severity, Snapshot};
 use crate::plan::hook::Hook;
@@ -86,8 +87,12 @@ fn state(snapshot: &Snapshot) -> Vec<Family> {
         ),
         family(
             "ollama_guard_problems",
-            "What is not as it should be: gap means that enforcement is partial.",
-            vec![severity(Severity::Gap, "gap"), severity(Severity::Warning, "warning")],
+            "What is not as it should be: gap means that enforcement is partial, notice that nothing is degraded.",
+            vec![
+                severity(Severity::Gap, "gap"),
+                severity(Severity::Warning, "warning"),
+                severity(Severity::Notice, "notice"),
+            ],
         ),
         family(
             "ollama_guard_interface_attached",
@@ -172,7 +177,7 @@ pub(super) fn of_daemon(daemon: &Daemon) -> Vec<Family> {
         gauge(
             "ollama_guard_config_last_reload_success_timestamp_seconds",
             "When a sound configuration was last read.",
-            since_epoch(reload.last_success),
+            since_epoch(clock::date(reload.last_success)),
         ),
     ];
     families.extend(process::families(&daemon.process));
