@@ -15,6 +15,7 @@ pub mod derived;
 pub mod events;
 pub mod exit;
 pub mod exporter;
+mod flows;
 pub mod links;
 pub mod logs;
 mod netlink;

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::datapath::{PinDirectory, State, Wall};
 use crate::derived::{DerivedPort, Gone, Lookout};
+use crate::flows::{Ground, Sweeper};
 use crate::links::Links;
 use crate::plan::class::{Placement, Placements};
 use crate::plan::services::ServiceTable;
@@ -38,6 +39,8 @@ pub struct Reconciler {
     refusals: wall::Refusals,
     lowered: wall::Lowered,
     proxies: Lookout,
+    /// Ends connections from before.
+    flows: Sweeper,
     /// What was last said of each interface, so that it is said once.
     told: BTreeMap<u32, String>,
     /// The state last written down.
@@ -116,6 +119,7 @@ impl Reconciler {
             refusals,
             lowered,
             proxies,
+            flows: Sweeper::default(),
             told: BTreeMap::new(),
             written: None,
         })
@@ -135,6 +139,7 @@ impl Reconciler {
     pub async fn set_policy(&mut self, policy: Policy) -> anyhow::Result<()> {
         if policy != self.policy {
             self.seatbelt.forget();
+            self.flows.policy_changed();
             self.lowered = wall::Lowered::default();
         }
         let pins = PinDirectory::at(&policy.paths.bpf);
@@ -184,6 +189,9 @@ impl Reconciler {
             self.wall = Some(wall);
             result?;
         }
+        // Last: what the policy refuses comes in no more.
+        let ground = Ground::new(&links, &placements);
+        self.flows.passed(&self.policy, &self.services, ground, pass.is_complete());
         Ok(pass)
     }
 
