@@ -117,7 +117,9 @@ pub(super) mod tests {
 
     fn nest(kind: u16, attributes: &[(u16, Vec<u8>)]) -> Vec<u8> {
         let mut inside = Vec::new();
-        attributes.iter().for_each(|(kind, value)| push_attribute(&mut inside, *kind, value));
+        for (kind, value) in attributes {
+            push_attribute(&mut inside, *kind, value);
+        }
         let mut out = Vec::new();
         push_attribute(&mut out, kind | NESTED, &inside);
         out

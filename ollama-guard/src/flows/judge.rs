@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn through(index: u32) -> Option<Way> {
-        Some(Way::Through(index))
+        (index != 0).then_some(Way::Through(index))
     }
 
     fn published() -> Entry {

@@ -35,10 +35,7 @@ pub(super) fn tracks() -> bool {
 pub(super) fn list(mut each: impl FnMut(Entry) -> bool) -> Result<(), NetlinkError> {
     const ENOUGH: &str = "enough";
     let outcome = converse(Family::Netfilter, "list connections", CT_GET, Ask::Dump, &[0; HEADER], |body| {
-        match Entry::parse(body).is_none_or(&mut each) {
-            true => Ok(()),
-            false => Err(ENOUGH),
-        }
+        if Entry::parse(body).is_none_or(&mut each) { Ok(()) } else { Err(ENOUGH) }
     });
     match outcome {
         Err(NetlinkError::Malformed { detail: ENOUGH, .. }) => Ok(()),

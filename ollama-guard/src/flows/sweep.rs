@@ -19,9 +19,9 @@ use crate::policy::Policy;
 /// Connections that one look takes up; if there are more, it looks again.
 const BATCH: usize = 16_384;
 /// All looks of one sweep together.
-const BUDGET: Duration = Duration::from_secs(60);
+const BUDGET: Duration = Duration::from_mins(1);
 /// How long a server goes on sending into a connection that hears nothing (`net.ipv4.tcp_retries2` = 15: 924 s).
-const ECHOES: Duration = Duration::from_secs(960);
+const ECHOES: Duration = Duration::from_mins(16);
 /// Between the sweeps of that time: so long, or so many times what a sweep took.
 const PAUSE: Duration = Duration::from_secs(1);
 const REST: u32 = 50;
@@ -56,7 +56,7 @@ impl Sweeper {
     pub(crate) fn passed(&mut self, policy: &Policy, services: &ServiceTable, ground: Ground, complete: bool) {
         let stricter = !self.started || self.changed || ground.is_stricter_than(&self.ground);
         self.ground = ground.clone();
-        if !stricter && !(self.early && complete) {
+        if !(stricter || self.early && complete) {
             return;
         }
         (self.started, self.changed, self.early) = (true, false, !complete);
@@ -162,7 +162,10 @@ fn sweep(judge: &Judge, ended: &mut Ended) -> Result<usize, NetlinkError> {
 
 /// Routes looked up in one sweep.
 #[derive(Default)]
-struct Ways(BTreeMap<(IpAddr, IpAddr, u32), (Option<Way>, Option<Way>)>);
+struct Ways(BTreeMap<(IpAddr, IpAddr, u32), Both>);
+
+/// The ways to the client and to the server.
+type Both = (Option<Way>, Option<Way>);
 
 impl Ways {
     fn refused(&mut self, judge: &Judge, entry: &Entry) -> bool {
@@ -174,8 +177,7 @@ impl Ways {
         })
     }
 
-    /// The ways to the client and to the server.
-    fn of(&mut self, client: IpAddr, server: IpAddr, mark: u32) -> (Option<Way>, Option<Way>) {
+    fn of(&mut self, client: IpAddr, server: IpAddr, mark: u32) -> Both {
         if self.0.len() >= BATCH {
             self.0.clear();
         }
