@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 use crate::Outcome;
 
 /// Part of the pin directory's name.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 /// Most services of one policy: an index takes four bits, zero meaning none.
 pub const MAX_SERVICES: usize = 15;
 
@@ -318,17 +318,23 @@ pub struct AllowKeyV6 {
     pub address: [u8; 16],
 }
 
+/// Entries of the map `began`; the oldest make room.
+pub const CONVERSATIONS: u32 = 1 << 12;
+/// How long a conversation is known after its last packet, in nanoseconds: a day.
+pub const CONVERSATION_AGE: u64 = 86_400_000_000_000;
+
 /// Bytes of the map `state`, in which the loader leaves word for `status` of what it enforces.
 pub const STATE_SIZE: usize = 1 << 16;
 
 const _: () = {
     assert!(size_of::<Rules>() == 16 + 2 * 8192 + 65536);
-    assert!(size_of::<InterfaceCounters>() == 16 * 12 * 16 + 40);
+    assert!(size_of::<InterfaceCounters>() == 16 * 13 * 16 + 40);
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<SourceCounters>() == 24);
     assert!(size_of::<Pending>() == 72);
     assert!(size_of::<Gate>() == 80 + 72 * PENDING_SLOTS + 4 * GATE_SLOTS);
     assert!(size_of::<Event>() == 88);
+    assert!(size_of::<crate::Conversation>() == 40);
     assert!(size_of::<AllowKeyV4>() == 8 && size_of::<AllowKeyV6>() == 20);
     // A per-CPU value may be 32 KiB at most (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Gate>() <= 32 << 10 && size_of::<InterfaceCounters>() <= 32 << 10);

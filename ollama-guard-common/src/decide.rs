@@ -1,10 +1,13 @@
 //! From traffic and policy to a verdict, in two steps: most packets end at the first.
 
 use crate::abi::{InterfaceClass, ServiceIndex};
-use crate::{Address, Ambiguity, Fate, Network, Outcome, Packet, Protocol, Refusal, Suspect, Traffic, Transport};
+use crate::{
+    Address, Ambiguity, Conversation, Fate, Network, Outcome, Packet, Protocol, Refusal, Suspect, Traffic, Transport,
+    answers,
+};
 
 /// What a decision asks of the policy. The kernel programs answer from constants and maps, tests from plain
-/// values; every method is cheap to call except the last two, which are asked last.
+/// values; every method is cheap to call except the last three, which are asked last.
 pub trait Policy {
     /// The class of the interface the packet arrived on.
     fn class(&self) -> InterfaceClass;
@@ -22,6 +25,11 @@ pub trait Policy {
     fn allows(&self, source: Address, service: ServiceIndex) -> bool;
     /// Would the kernel deliver a packet between these addresses to this host (rather than route it onward)?
     fn is_for_this_host(&self, source: Address, destination: Address) -> bool;
+    /// Did this side open that connection? Where nothing tells, it did not.
+    #[inline(always)]
+    fn began_here(&self, _: &Conversation) -> bool {
+        false
+    }
 }
 
 /// What happens to a packet.
@@ -128,6 +136,13 @@ fn outcome<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspe
         if known && !destination.is_group() && !policy.is_for_this_host(source, destination) {
             return Outcome::PassedForwarded;
         }
+    }
+    if suspect.ambiguity.is_none()
+        && let (Some(Protocol::Tcp), Some(network)) = (suspect.protocol, suspect.network)
+        && let Some(conversation) = answers(packet, network)
+        && policy.began_here(&conversation)
+    {
+        return Outcome::PassedReply;
     }
     let refusal = match suspect.ambiguity {
         Some(ambiguity) => Refusal::Ambiguous(ambiguity),

@@ -10,6 +10,7 @@
 pub mod abi;
 mod address;
 mod classify;
+mod conversation;
 mod decide;
 mod ethernet;
 mod glance;
@@ -20,6 +21,7 @@ mod suspect;
 
 pub use address::Address;
 pub use classify::{Network, Traffic, Transport, classify_ethernet, classify_network};
+pub use conversation::{Conversation, answers, opens};
 pub use decide::{Decision, Policy, Verdict, destination, judge, source, suspect};
 pub use ethernet::{MAX_TAGS, Payload, untag};
 pub use glance::{GLANCED_V4, GLANCED_V6, ethertype, glance};

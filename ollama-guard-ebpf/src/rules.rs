@@ -4,8 +4,9 @@ use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::maps::lpm_trie::Key;
 use ollama_guard_common::abi::{InterfaceClass, Rules, ServiceIndex};
-use ollama_guard_common::{Address, Policy, Protocol};
+use ollama_guard_common::{Address, Conversation, Policy, Protocol};
 
+use crate::began;
 use crate::bounds::opaque;
 use crate::maps::{ALLOW_V4, ALLOW_V6};
 use crate::route::Route;
@@ -126,5 +127,10 @@ impl Policy for Constants {
     #[inline(always)]
     fn is_for_this_host(&self, source: Address, destination: Address) -> bool {
         self.route.is_for_this_host(&source, &destination)
+    }
+
+    #[inline(always)]
+    fn began_here(&self, conversation: &Conversation) -> bool {
+        began::is_known(conversation)
     }
 }

@@ -32,6 +32,10 @@ pub enum Family {
     Tc,
     /// TC on a layer-3 device.
     TcLayer3,
+    /// TC egress on a device with an Ethernet header.
+    Egress,
+    /// TC egress on a layer-3 device.
+    EgressLayer3,
 }
 
 impl Family {
@@ -40,6 +44,8 @@ impl Family {
             Self::Xdp => "xdp",
             Self::Tc => "tc",
             Self::TcLayer3 => "tc-l3",
+            Self::Egress => "egress",
+            Self::EgressLayer3 => "egress-l3",
         }
     }
 
@@ -49,6 +55,8 @@ impl Family {
             Self::Xdp => &["guard_xdp_frags", "guard_xdp"],
             Self::Tc => &["guard_tc"],
             Self::TcLayer3 => &["guard_tc_l3"],
+            Self::Egress => &["note_tc"],
+            Self::EgressLayer3 => &["note_tc_l3"],
         }
     }
 }

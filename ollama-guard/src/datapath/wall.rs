@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use ollama_guard_common::abi::{InterfaceCounters, ServiceIndex};
@@ -184,6 +185,7 @@ impl Wall {
         for &interface in interfaces {
             self.drop_link(interface)?;
             self.drop_filter(interface)?;
+            self.drop_egress(interface)?;
         }
         let Some(maps) = self.maps.as_ref().filter(|_| !interfaces.is_empty()) else { return Ok(()) };
         for (sources, name) in [(&maps.clients, "clients"), (&maps.strangers, "strangers")] {
@@ -238,10 +240,14 @@ impl Wall {
 
 /// Detaches the link that is pinned for an interface, at once: without its pin it would be a moment later.
 pub(super) fn drop_link(pins: &PinDirectory, interface: u32) -> Result<(), DatapathError> {
-    let path = pins.link(interface);
-    if let Ok(link) = sys::open_pin(&path) {
+    drop_link_at(&pins.link(interface))
+}
+
+/// The same by its pin.
+pub(super) fn drop_link_at(path: &Path) -> Result<(), DatapathError> {
+    if let Ok(link) = sys::open_pin(path) {
         // Fails if the interface is gone, and the link with it.
         let _ = sys::detach_link(link.as_fd());
     }
-    unpin(&path)
+    unpin(path)
 }

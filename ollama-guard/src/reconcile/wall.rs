@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use tracing::debug;
+
 use super::{Host, wants_program};
 use crate::class::Class;
 use crate::datapath::{Attachment, DatapathError, ProgramKey, Standing, Target, Wall};
@@ -97,6 +99,7 @@ pub(super) fn reconcile(
     let stale: BTreeSet<u32> = wall.pinned_interfaces()?.difference(&wanted).copied().collect();
     wall.release(&stale)?;
     outcome.changed += stale.len();
+    let mut noting = BTreeSet::new();
     let Standing { attachments, programs: ours } = wall.standing()?;
     for link in links.iter() {
         let Some(Placement::Attach(class, notes)) = placements.get(link.index) else { continue };
@@ -118,6 +121,16 @@ pub(super) fn reconcile(
                 outcome.busy |= enforced.busy;
                 outcome.attached += 1;
                 outcome.changed += usize::from(enforced.changed);
+                if *class != Class::Trusted {
+                    let layer3 = target.layer3;
+                    match wall.note_egress(link.index, layer3, &rules) {
+                        Ok(key) => {
+                            lowered.programs.insert(key);
+                            noting.insert(link.index);
+                        }
+                        Err(error) => debug!("{}: connections from a guarded port hear no answer: {error}", link.name),
+                    }
+                }
                 lowered.programs.insert(enforced.key.clone());
                 outcome.programs.insert(enforced.key);
             }
@@ -129,6 +142,7 @@ pub(super) fn reconcile(
             Err(error) => return Err(error),
         }
     }
+    wall.retain_egress(&noting)?;
     Ok(outcome)
 }
 

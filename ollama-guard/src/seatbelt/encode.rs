@@ -33,6 +33,8 @@ pub(super) fn chain(table: &str, chain: &Chain) -> Object {
         Hook::Prerouting => libc::NF_INET_PRE_ROUTING,
         Hook::Input => libc::NF_INET_LOCAL_IN,
         Hook::Forward => libc::NF_INET_FORWARD,
+        Hook::Output => libc::NF_INET_LOCAL_OUT,
+        Hook::Postrouting => libc::NF_INET_POST_ROUTING,
     };
     object
         .with(sys::NFTNL_CHAIN_TYPE, "filter")

@@ -42,10 +42,14 @@ pub enum Hook {
     Input,
     /// What is routed onward, after NAT.
     Forward,
+    /// What this host sends, after NAT of its destination. Nothing is judged here.
+    Output,
+    /// Everything that leaves, after NAT of its source. Nothing is judged here.
+    Postrouting,
 }
 
 impl Hook {
-    /// All three, in the order a packet meets them.
+    /// Those that judge, in the order a packet meets them.
     pub const ALL: [Self; 3] = [Self::Prerouting, Self::Input, Self::Forward];
 
     /// Chain name, metric label and first part of counter names.
@@ -54,6 +58,8 @@ impl Hook {
             Self::Prerouting => "prerouting",
             Self::Input => "input",
             Self::Forward => "forward",
+            Self::Output => "output",
+            Self::Postrouting => "postrouting",
         }
     }
 
@@ -62,11 +68,12 @@ impl Hook {
         chains::names::counted(self, observed)
     }
 
-    /// `NF_IP_PRI_RAW` or `NF_IP_PRI_FILTER` (`include/uapi/linux/netfilter_ipv4.h`).
+    /// `NF_IP_PRI_RAW`, `NF_IP_PRI_FILTER`, or behind `NF_IP_PRI_NAT_SRC` (100) (`include/uapi/linux/netfilter_ipv4.h`).
     pub const fn priority(self) -> i32 {
         match self {
             Self::Prerouting => -300,
-            Self::Input | Self::Forward => 0,
+            Self::Input | Self::Forward | Self::Output => 0,
+            Self::Postrouting => 300,
         }
     }
 }
@@ -80,6 +87,8 @@ pub enum CounterName {
     Container(Hook),
     /// An `[[allow]]` named the source.
     Allowed(Hook),
+    /// An answer in a connection that began on this side.
+    Reply(Hook),
     /// Refused.
     Refused(Refused),
 }
@@ -109,7 +118,7 @@ impl CounterName {
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for hook in Hook::ALL {
-            all.extend([Self::Trusted(hook), Self::Container(hook), Self::Allowed(hook)]);
+            all.extend([Self::Trusted(hook), Self::Container(hook), Self::Allowed(hook), Self::Reply(hook)]);
             for observed in [false, true] {
                 all.extend([Why::Untrusted, Why::Hidden].map(|why| Self::Refused(Refused { hook, why, observed })));
             }
@@ -124,6 +133,7 @@ impl fmt::Display for CounterName {
             Self::Trusted(hook) => write!(f, "{}_trusted", hook.as_str()),
             Self::Container(hook) => write!(f, "{}_container", hook.as_str()),
             Self::Allowed(hook) => write!(f, "{}_allowed", hook.as_str()),
+            Self::Reply(hook) => write!(f, "{}_reply", hook.as_str()),
             Self::Refused(Refused { hook, why, observed }) => {
                 let fate = if *observed { "would_drop" } else { "dropped" };
                 let why = match why {
@@ -217,6 +227,17 @@ pub enum Match {
     },
     /// `fib daddr type` is not in a set.
     DestinationNotIn(String),
+    /// `fib saddr type local`
+    OwnSource,
+    /// `meta l4proto . th sport` is in a set.
+    SourcePort(String),
+    /// TCP, and SYN alone of FIN, SYN, RST and ACK (or anything else): it opens a connection.
+    Opens {
+        /// Anything else.
+        negated: bool,
+    },
+    /// The packet is in the other direction of a connection in a set; that it was heard of is noted there.
+    Answers(Family, String),
 }
 
 /// IP version.
@@ -239,4 +260,6 @@ pub enum Verdict {
     Drop,
     /// The rules of another chain, for good.
     Goto(String),
+    /// The connection is noted in a set, as [`Match::Answers`] will ask for it; then the next rule.
+    Note(Family, String),
 }

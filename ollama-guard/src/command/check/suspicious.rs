@@ -94,13 +94,14 @@ fn duplicates(allows: &[Allow]) -> Option<String> {
     Some(format!("[[allow]] {} is written more than once; remove the copies", double[0].0))
 }
 
-/// The answers to this machine's own connections come back to such a port, and would be dropped.
+/// The service cannot listen on a port that a connection of this machine's has. And answers to that pass only where its start
+/// was seen: not before Linux 6.6, not of UDP, not from before the guard.
 fn ephemeral(policy: &Policy, range: &RangeInclusive<u16>) -> Option<String> {
     let mut ports = policy.services.iter().flat_map(|service| &service.ports);
     let port = ports.find(|port| range.contains(&port.get()))?;
     Some(format!(
-        "port {port} is one that Linux picks for outgoing connections ({} to {}), whose answers would be dropped; \
-         keep it for the service: sysctl -w net.ipv4.ip_local_reserved_ports={port}",
+        "port {port} is one that Linux picks for outgoing connections ({} to {}), which may then miss \
+         their answers; keep it for the service: sysctl -w net.ipv4.ip_local_reserved_ports={port}",
         range.start(),
         range.end()
     ))

@@ -31,6 +31,15 @@ pub(super) mod names {
         }
     }
 
+    pub(crate) const NOTE: &str = "note";
+
+    pub(crate) fn began(family: Family) -> String {
+        match family {
+            Family::V4 => "began_v4".to_owned(),
+            Family::V6 => "began_v6".to_owned(),
+        }
+    }
+
     pub(crate) fn counted(hook: Hook, observed: bool) -> String {
         format!("{}_{}_on", hook.as_str(), if observed { "would_drop" } else { "dropped" })
     }
@@ -46,7 +55,7 @@ pub(super) mod names {
 
 /// All chains of a policy.
 pub(super) fn of(policy: &Policy, allows: &Allows) -> Vec<Chain> {
-    let mut chains = Vec::new();
+    let mut chains = notes();
     for hook in Hook::ALL {
         let judge = Judge { policy, allows, hook, device: Device::Ingress };
         chains.push(Chain { name: hook.as_str().into(), hook: Some(hook), rules: judge.base() });
@@ -75,7 +84,8 @@ fn rule(comment: &str, matches: Vec<Match>, verdict: Verdict) -> Rule {
 impl Judge<'_> {
     fn base(self) -> Vec<Rule> {
         let other_port = Match::Port { set: names::PORTS.into(), negated: true };
-        let mut rules = vec![rule("any other port passes", vec![other_port], Verdict::Accept)];
+        let mut rules = if self.hook == Hook::Forward { routed_notes() } else { Vec::new() };
+        rules.push(rule("any other port passes", vec![other_port], Verdict::Accept));
         let on_vrf = vec![self.on(names::VRF_DEVICES)];
         rules.push(match self.hook {
             Hook::Prerouting => rule("judged already as its VRF member's", on_vrf, Verdict::Accept),
@@ -97,6 +107,7 @@ impl Judge<'_> {
             ..rule("trusted interfaces pass", vec![self.on(names::TRUSTED)], Verdict::Accept)
         }];
         rules.extend(self.harmless());
+        rules.extend(self.replies());
         rules.extend(self.containers());
         rules.extend(self.allows.rules(self.hook, self.device));
         rules.extend(self.onward());
@@ -120,6 +131,19 @@ impl Judge<'_> {
         ]
     }
 
+    /// Answers to what began on this side from a port that happens to be guarded.
+    fn replies(self) -> Vec<Rule> {
+        let known = |family| Rule {
+            counter: Some(CounterName::Reply(self.hook)),
+            ..rule(
+                "answers what began on this side",
+                vec![Match::Opens { negated: true }, Match::Answers(family, names::began(family))],
+                Verdict::Accept,
+            )
+        };
+        [Family::V4, Family::V6].map(known).into()
+    }
+
     fn containers(self) -> Vec<Rule> {
         let pass = |mut extra: Vec<Match>, comment: &str| {
             let mut matches = in_container(self.device).to_vec();
@@ -135,7 +159,7 @@ impl Judge<'_> {
                 pass(vec![Match::DestinationNotIn(names::OWN_ADDRESSES.into())], "containers reach elsewhere"),
                 rule(deny, in_container(self.device).to_vec(), self.refusal()),
             ],
-            (Hook::Input, ContainerAccess::Deny) => {
+            (_, ContainerAccess::Deny) => {
                 vec![rule(deny, in_container(self.device).to_vec(), self.refusal())]
             }
         }
@@ -154,7 +178,6 @@ impl Judge<'_> {
                 }
                 rules
             }
-            Hook::Input => vec![],
             Hook::Forward => {
                 let inside = vec![Match::Devices(names::INSIDE_BRIDGES.into())];
                 let mut rules = vec![rule("stays inside its bridge", inside, Verdict::Accept)];
@@ -166,6 +189,7 @@ impl Judge<'_> {
                 }
                 rules
             }
+            _ => vec![],
         }
     }
 
@@ -202,4 +226,38 @@ fn in_container(device: Device) -> [Match; 2] {
         Match::Device { device, set: names::CONTAINERS.into(), negated: false },
         Match::Device { device, set: names::NOT_CONTAINERS.into(), negated: true },
     ]
+}
+
+/// Connections that begin on this side from a guarded port are noted where they leave, as they are there: a packet of the other
+/// direction is the very reverse at prerouting of what postrouting saw, at input of what output saw, at forward of what
+/// forward saw, whatever was translated in between. So no rule asks connection tracking, and none is switched on for it.
+/// What a server sends never opens a connection (see [`Match::Opens`]), whatever a stranger makes it send.
+fn notes() -> Vec<Chain> {
+    let note = |family| rule("began on this side", vec![], Verdict::Note(family, names::began(family)));
+    let leaving = |hook: Hook, more: Vec<Match>| {
+        let outwards = Match::Device { device: Device::Egress, set: names::TRUSTED.into(), negated: true };
+        let matches = [opening(), vec![outwards], more].concat();
+        let rules = vec![rule("may be answered at a guarded port", matches, Verdict::Goto(names::NOTE.into()))];
+        Chain { name: hook.as_str().into(), hook: Some(hook), rules }
+    };
+    vec![
+        Chain { name: names::NOTE.into(), hook: None, rules: [Family::V4, Family::V6].map(note).into() },
+        leaving(Hook::Output, vec![]),
+        // What is routed counts if it was translated to an address of this host: any other anybody can write into a packet.
+        leaving(Hook::Postrouting, vec![Match::OwnSource]),
+    ]
+}
+
+/// What is routed from inside, as `forward` sees it; it passes there in any case.
+fn routed_notes() -> Vec<Rule> {
+    let trusted = vec![Match::Device { device: Device::Ingress, set: names::TRUSTED.into(), negated: false }];
+    let note = |from: Vec<Match>| {
+        let matches = [opening(), from].concat();
+        rule("may be answered at a guarded port", matches, Verdict::Goto(names::NOTE.into()))
+    };
+    vec![note(trusted), note(in_container(Device::Ingress).to_vec())]
+}
+
+fn opening() -> Vec<Match> {
+    vec![Match::Opens { negated: false }, Match::SourcePort(names::PORTS.into())]
 }

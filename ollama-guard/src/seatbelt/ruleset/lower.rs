@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::allows::Allows;
 use super::chains::{self, names};
-use super::{AddressType, CounterName, Elements, Hook, Ruleset, Set};
+use super::{AddressType, CounterName, Elements, Family, Hook, Ruleset, Set};
 use crate::links::{Kind, Links};
 use crate::plan::class::Placements;
 use crate::policy::{InterfaceName, Policy, Protocol, ServiceName};
@@ -71,6 +71,9 @@ pub fn lower(policy: &Policy, surroundings: &Surroundings) -> Ruleset {
         sets.push(Set { name: names::service(service), elements: Elements::Ports(ports) });
     }
     sets.extend(allows.sets());
+    for family in [Family::V4, Family::V6] {
+        sets.push(Set { name: names::began(family), elements: Elements::Conversations(family) });
+    }
     for hook in Hook::ALL {
         for observed in [false, true] {
             sets.push(Set { name: names::counted(hook, observed), elements: Elements::Counted });
