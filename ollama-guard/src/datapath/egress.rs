@@ -40,6 +40,9 @@ impl Wall {
                 if info.program != id {
                     sys::update_link(link.as_fd(), program).map_err(refused)?;
                 }
+                if self.egress.len() < self.links.room() {
+                    self.egress.entry(interface).or_insert(link);
+                }
                 return Ok(key);
             }
             // Of an interface that had this index before.
@@ -47,15 +50,20 @@ impl Wall {
         }
         let link = sys::create_link(program, interface, LinkHook::TcxEgress).map_err(refused)?;
         pin(link.as_fd(), &path)?;
+        if self.egress.len() < self.links.room() {
+            self.egress.insert(interface, link);
+        }
         Ok(key)
     }
 
     /// Detaches from all but these.
-    pub fn retain_egress(&self, wanted: &BTreeSet<u32>) -> Result<(), DatapathError> {
-        self.pins.egress_interfaces()?.difference(wanted).try_for_each(|interface| self.drop_egress(*interface))
+    pub fn retain_egress(&mut self, wanted: &BTreeSet<u32>) -> Result<(), DatapathError> {
+        let pinned = self.pins.egress_interfaces()?;
+        pinned.difference(wanted).try_for_each(|interface| self.drop_egress(*interface))
     }
 
-    pub(super) fn drop_egress(&self, interface: u32) -> Result<(), DatapathError> {
+    pub(super) fn drop_egress(&mut self, interface: u32) -> Result<(), DatapathError> {
+        self.egress.remove(&interface);
         let path = self.pins.egress_link(interface);
         if path.exists() { drop_link_at(&path) } else { Ok(()) }
     }

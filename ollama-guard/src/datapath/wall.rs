@@ -1,7 +1,7 @@
 //! The wall as a whole: what it holds, where it is attached, what it counted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
@@ -59,6 +59,8 @@ pub struct Wall {
     pub(super) instances: BTreeMap<ProgramKey, Instance>,
     pub(super) maps: Option<SharedMaps>,
     pub(super) links: HeldLinks,
+    /// Links at egress, held likewise.
+    pub(super) egress: BTreeMap<u32, OwnedFd>,
     /// Sources removed by this process.
     forgotten: u64,
 }
@@ -76,7 +78,7 @@ impl Wall {
         }
         let maps = SharedMaps::open(&pins).ok();
         let links = HeldLinks::with_room();
-        Ok(Self { pins, tracked, instances: BTreeMap::new(), maps, links, forgotten: 0 })
+        Ok(Self { pins, tracked, instances: BTreeMap::new(), maps, links, egress: BTreeMap::new(), forgotten: 0 })
     }
 
     /// Opens the wall to read it; `None` if nothing was ever pinned, or a first start has not come (or never came) to
@@ -87,7 +89,15 @@ impl Wall {
         }
         let maps = Some(SharedMaps::open(&pins)?);
         let links = HeldLinks::default();
-        Ok(Some(Self { pins, tracked: 0, instances: BTreeMap::new(), maps, links, forgotten: 0 }))
+        Ok(Some(Self {
+            pins,
+            tracked: 0,
+            instances: BTreeMap::new(),
+            maps,
+            links,
+            egress: BTreeMap::new(),
+            forgotten: 0,
+        }))
     }
 
     /// What the loader last wrote down.
