@@ -22,6 +22,19 @@ pub enum InterfaceClass {
     Trusted = 2,
 }
 
+/// What a guarded interface does with packets that the kernel would route to another machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Onward {
+    /// They are dropped. Zero, as for [`InterfaceClass`].
+    Drop = 0,
+    /// They pass: `forwarded = "pass"`.
+    Pass = 1,
+    /// They pass if they would leave by the interface they came in on: they are for an ipvlan child in another namespace,
+    /// which takes them before they are routed, or for another machine on the same wire.
+    PassBack = 2,
+}
+
 /// A service, 1 to [`MAX_SERVICES`], or 0 where the port cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
@@ -68,7 +81,7 @@ pub struct Rules {
     pub observe: u8,
     /// 1: `container_access = "allow"`.
     pub containers_may_enter: u8,
-    /// 1: `forwarded = "pass"`.
+    /// What becomes of packets that are routed onward: [`Onward`].
     pub forward: u8,
     /// 1: some TCP port is guarded.
     pub guards_tcp: u8,
@@ -78,11 +91,13 @@ pub struct Rules {
     pub allows_v4: u8,
     /// 1: the IPv6 allow-list is not empty.
     pub allows_v6: u8,
-    /// 1: every packet to a guarded port is refused, because nobody is named, the interface is a guarded one, and nothing
-    /// passes onward.
+    /// 1: every packet to a guarded port is refused, because nobody is named, the interface is a guarded one, nothing
+    /// passes onward, and no port is a proxied one.
     pub refuses_all: u8,
+    /// 1: some of these ports are proxied ones, which the map `proxied` tells of.
+    pub proxies: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
     /// Random: makes the source gate's slots unpredictable to those who flood it.
     pub seed: u32,
     /// Guarded TCP ports: bit `port % 64` of word `port / 64`. A bitmap keeps the look-up of other ports in few
@@ -107,7 +122,8 @@ impl Rules {
         allows_v4: 0,
         allows_v6: 0,
         refuses_all: 0,
-        reserved: [0; 3],
+        proxies: 0,
+        reserved: [0; 2],
         seed: 0,
         tcp: [0; PORT_WORDS],
         udp: [0; PORT_WORDS],
@@ -323,6 +339,24 @@ pub const CONVERSATIONS: u32 = 1 << 12;
 /// How long a conversation is known after its last packet, in nanoseconds: a day.
 pub const CONVERSATION_AGE: u64 = 86_400_000_000_000;
 
+/// Key of the map `proxied`: where the proxy of a port listens. Two addresses are none: the unspecified one of a family
+/// stands for all of this host's, and the one of family 0 says that the port is a proxied one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct ProxiedKey {
+    /// [`crate::Address`]'s words.
+    pub address: [u32; 4],
+    /// The port.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// 4, 6 or 0.
+    pub family: u8,
+}
+
+/// Value of the map `proxied`; it says nothing, the key does.
+pub type Proxied = u32;
+
 /// Bytes of the map `state`, in which the loader leaves word for `status` of what it enforces.
 pub const STATE_SIZE: usize = 1 << 16;
 
@@ -336,6 +370,7 @@ const _: () = {
     assert!(size_of::<Event>() == 88);
     assert!(size_of::<crate::Conversation>() == 40);
     assert!(size_of::<AllowKeyV4>() == 8 && size_of::<AllowKeyV6>() == 20);
+    assert!(size_of::<ProxiedKey>() == 20);
     // A per-CPU value may be 32 KiB at most (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Gate>() <= 32 << 10 && size_of::<InterfaceCounters>() <= 32 << 10);
 };

@@ -31,6 +31,13 @@ impl Address {
         Self { family: 6, words: [word(a, b), word(c, d), word(e, f), word(g, h)] }
     }
 
+    /// All addresses of this one's family, as a socket is bound to them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn unspecified(self) -> Self {
+        if self.family == 4 { Self::v4([0; 2]) } else { Self { family: self.family, words: [0; 4] } }
+    }
+
     /// The octets of an IPv4 address.
     #[inline(always)]
     pub const fn v4_octets(self) -> [u8; 4] {

@@ -52,14 +52,6 @@ pub fn opens<P: Packet + ?Sized>(packet: &P, network: Network) -> Option<Convers
 /// The connection that an arriving packet would be an answer in. A SYN without ACK never is one.
 #[inline(always)]
 pub fn answers<P: Packet + ?Sized>(packet: &P, network: Network) -> Option<Conversation> {
-    // First, because of a flood: nearly all that is refused are SYNs. If this is not where the flags are, `segment` tells.
-    let flags = match network {
-        Network::V4(offset) => packet.read::<[u16; 1]>(offset + 32)?,
-        Network::V6(offset) => packet.read::<[u16; 1]>(offset + 52)?,
-    };
-    if is_opening(flags[0]) {
-        return None;
-    }
     let Segment { source, destination, ports, opens } = segment(packet, network)?;
     (!opens).then_some(Conversation {
         remote: source.words,
@@ -68,6 +60,17 @@ pub fn answers<P: Packet + ?Sized>(packet: &P, network: Network) -> Option<Conve
         local_port: ports[1],
         family: source.family,
     })
+}
+
+/// Does it look like no SYN without ACK? To be asked first, because of a flood: nearly all that is refused are such SYNs. If
+/// this is not where the flags are, [`answers`] tells.
+#[inline(always)]
+pub(crate) fn may_answer<P: Packet + ?Sized>(packet: &P, network: Network) -> bool {
+    let flags = match network {
+        Network::V4(offset) => packet.read::<[u16; 1]>(offset + 32),
+        Network::V6(offset) => packet.read::<[u16; 1]>(offset + 52),
+    };
+    flags.is_some_and(|flags| !is_opening(flags[0]))
 }
 
 /// A TCP header right behind the IP header: nobody sends options or extension headers in a connection of his own.

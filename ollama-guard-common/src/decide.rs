@@ -1,13 +1,11 @@
 //! From traffic and policy to a verdict, in two steps: most packets end at the first.
 
 use crate::abi::{InterfaceClass, ServiceIndex};
-use crate::{
-    Address, Ambiguity, Conversation, Fate, Network, Outcome, Packet, Protocol, Refusal, Suspect, Traffic, Transport,
-    answers,
-};
+use crate::conversation::may_answer;
+use crate::{Address, Ambiguity, Fate, Network, Outcome, Packet, Protocol, Refusal, Suspect, Traffic, Transport};
 
 /// What a decision asks of the policy. The kernel programs answer from constants and maps, tests from plain
-/// values; every method is cheap to call except the last three, which are asked last.
+/// values; every method is cheap to call except the last six, which are asked last.
 pub trait Policy {
     /// The class of the interface the packet arrived on.
     fn class(&self) -> InterfaceClass;
@@ -23,11 +21,18 @@ pub trait Policy {
     fn guards_any(&self, protocol: Option<Protocol>) -> bool;
     /// Does an `[[allow]]` name this source, for this interface and service?
     fn allows(&self, source: Address, service: ServiceIndex) -> bool;
-    /// Would the kernel deliver a packet between these addresses to this host (rather than route it onward)?
+    /// Would the kernel deliver a packet between these addresses to this host (rather than route it onward)? Yes where
+    /// that is not known.
     fn is_for_this_host(&self, source: Address, destination: Address) -> bool;
-    /// Did this side open that connection? Where nothing tells, it did not.
+    /// The same, and no where that is not known.
+    fn is_surely_for_this_host(&self, source: Address, destination: Address) -> bool;
+    /// Is it a proxied port: guarded where its proxy listens, and nowhere else?
+    fn is_proxied(&self, protocol: Protocol, port: u16) -> bool;
+    /// Does a proxy of this port listen at exactly this address?
+    fn is_proxied_at(&self, protocol: Protocol, port: u16, address: Address) -> bool;
+    /// Does the packet answer in a connection that this side opened ([`crate::answers`])? Where nothing tells, it does not.
     #[inline(always)]
-    fn began_here(&self, _: &Conversation) -> bool {
+    fn began_here<P: Packet + ?Sized>(&self, _: &P, _: Network) -> bool {
         false
     }
 }
@@ -75,6 +80,12 @@ pub fn suspect<R: Policy>(policy: &R, traffic: Traffic) -> Option<Suspect> {
         Traffic::Ip(network, Transport::Ambiguous(ambiguity, protocol)) => {
             ambiguous(policy, Some(network), ambiguity, protocol)
         }
+        // Hidden from whoever knows only what is in front.
+        Traffic::Ip(network, Transport::Inside(protocol, port)) => {
+            policy.service(protocol, port)?;
+            ambiguous(policy, Some(network), Ambiguity::Extension, Some(protocol))
+        }
+        Traffic::Ip(network, Transport::Packet(_)) => ambiguous(policy, Some(network), Ambiguity::Extension, None),
         Traffic::Ambiguous(ambiguity) => ambiguous(policy, None, ambiguity, None),
     }
 }
@@ -109,7 +120,24 @@ pub fn destination<P: Packet + ?Sized>(packet: &P, suspect: Suspect) -> Address 
     address(packet, suspect.network, End::Destination)
 }
 
-/// The dear step: what becomes of it.
+/// Is a suspect our business after all? A proxied port is guarded for the addresses of this host at which its proxy listens:
+/// the same number elsewhere is somebody else's, and what is not known is not ours.
+#[inline(always)]
+pub fn is_ours<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspect) -> bool {
+    let (None, Some(protocol)) = (suspect.ambiguity, suspect.protocol) else { return true };
+    if !policy.is_proxied(protocol, suspect.port) {
+        return true;
+    }
+    let destination = destination(packet, suspect);
+    if destination.family == 0 {
+        return false;
+    }
+    let listens = |address| policy.is_proxied_at(protocol, suspect.port, address);
+    (listens(destination) || listens(destination.unspecified()))
+        && (destination.is_group() || policy.is_surely_for_this_host(source(packet, suspect), destination))
+}
+
+/// The expensive step: what becomes of it.
 #[inline(always)]
 pub fn judge<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspect) -> Decision {
     let source = source(packet, suspect);
@@ -123,13 +151,11 @@ fn outcome<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspe
         InterfaceClass::Trusted => return Outcome::PassedTrusted,
         InterfaceClass::Container if policy.containers_may_enter() => return Outcome::PassedContainer,
         InterfaceClass::Container => true,
-        InterfaceClass::Guarded => {
-            if suspect.ambiguity.is_none() && policy.allows(source, suspect.service) {
-                return Outcome::PassedAllowed;
-            }
-            policy.forwards()
-        }
+        InterfaceClass::Guarded => policy.forwards(),
     };
+    if suspect.ambiguity.is_none() && policy.allows(source, suspect.service) {
+        return Outcome::PassedAllowed;
+    }
     if onward_passes && source.family != 0 {
         let destination = address(packet, suspect.network, End::Destination);
         let known = destination.family != 0;
@@ -139,8 +165,8 @@ fn outcome<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspe
     }
     if suspect.ambiguity.is_none()
         && let (Some(Protocol::Tcp), Some(network)) = (suspect.protocol, suspect.network)
-        && let Some(conversation) = answers(packet, network)
-        && policy.began_here(&conversation)
+        && may_answer(packet, network)
+        && policy.began_here(packet, network)
     {
         return Outcome::PassedReply;
     }

@@ -1,17 +1,19 @@
 //! One look at a frame: enough for nearly all of them, and cheap.
 
 use crate::classify::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
-use crate::{Network, Packet, Protocol, ethernet};
+use crate::{ETHERNET_HEADER, Network, Packet, Protocol};
 
-const TCP: u16 = 6;
-const UDP: u16 = 17;
-/// The fragment offset and "more fragments" of an IPv4 header.
-const FRAGMENT: u16 = 0x3fff;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// The fragment offset and "more fragments" of an IPv4 header, as they lie in it.
+const FRAGMENT: u16 = 0x3fff_u16.to_be();
+/// Of TCP and UDP, what is read.
+const PORTS: u16 = 4;
 
 /// Where [`glance`] finds the IP header, version 4: nothing but the Ethernet header is in front of it.
-pub const GLANCED_V4: Network = Network::V4(ethernet::HEADER);
+pub const GLANCED_V4: Network = Network::V4(ETHERNET_HEADER);
 /// The same, version 6.
-pub const GLANCED_V6: Network = Network::V6(ethernet::HEADER);
+pub const GLANCED_V6: Network = Network::V6(ETHERNET_HEADER);
 
 /// The `EtherType` of a frame, as it is without tags; 0 for a frame that is too short for [`glance`].
 #[inline(always)]
@@ -20,31 +22,31 @@ pub fn ethertype<P: Packet + ?Sized>(frame: &P) -> u16 {
 }
 
 /// Protocol and destination port of a frame whose `EtherType` says IP, if nothing stands between the headers: no tag,
-/// no option, no fragment, no extension header. Whatever this finds, [`crate::classify_ethernet`] finds too; on `None`
-/// that must be asked.
+/// no option, no fragment, no extension header, and the ports are within the packet. Whatever this finds,
+/// [`crate::classify_ethernet`] finds too; on `None` that must be asked.
 #[inline(always)]
 pub fn glance<P: Packet + ?Sized>(frame: &P, ethertype: u16) -> Option<(Network, Protocol, u16)> {
     if ethertype == ETHERTYPE_IPV4 {
         let frame = frame.read::<[u16; 19]>(0)?;
-        if u16::from_be(frame[7]) >> 8 != 0x45 || u16::from_be(frame[10]) & FRAGMENT != 0 {
+        let ([first, _], [_, protocol]) = (frame[7].to_ne_bytes(), frame[11].to_ne_bytes());
+        if first != 0x45 || frame[10] & FRAGMENT != 0 || u16::from_be(frame[8]) < 20 + PORTS {
             return None;
         }
-        let protocol = protocol(u16::from_be(frame[11]) & 0xff)?;
-        return Some((GLANCED_V4, protocol, u16::from_be(frame[18])));
+        return Some((GLANCED_V4, of_number(protocol)?, u16::from_be(frame[18])));
     }
     if ethertype == ETHERTYPE_IPV6 {
         let frame = frame.read::<[u16; 29]>(0)?;
-        if u16::from_be(frame[7]) >> 12 != 6 {
+        let ([first, _], [next, _]) = (frame[7].to_ne_bytes(), frame[10].to_ne_bytes());
+        if first & 0xf0 != 0x60 || u16::from_be(frame[9]) < PORTS {
             return None;
         }
-        let protocol = protocol(u16::from_be(frame[10]) >> 8)?;
-        return Some((GLANCED_V6, protocol, u16::from_be(frame[28])));
+        return Some((GLANCED_V6, of_number(next)?, u16::from_be(frame[28])));
     }
     None
 }
 
 #[inline(always)]
-const fn protocol(number: u16) -> Option<Protocol> {
+const fn of_number(number: u8) -> Option<Protocol> {
     match number {
         TCP => Some(Protocol::Tcp),
         UDP => Some(Protocol::Udp),

@@ -20,10 +20,13 @@ mod reason;
 mod suspect;
 
 pub use address::Address;
-pub use classify::{Network, Traffic, Transport, classify_ethernet, classify_network};
+pub use classify::{
+    Network, Traffic, Transport, classify_ethernet, classify_network, look_inside, outline, outline_ethernet,
+    outline_untagged,
+};
 pub use conversation::{Conversation, answers, opens};
-pub use decide::{Decision, Policy, Verdict, destination, judge, source, suspect};
-pub use ethernet::{MAX_TAGS, Payload, untag};
+pub use decide::{Decision, Policy, Verdict, destination, is_ours, judge, source, suspect};
+pub use ethernet::{ETHERNET_HEADER, MAX_TAGS, is_link_local, is_tag};
 pub use glance::{GLANCED_V4, GLANCED_V6, ethertype, glance};
 pub use ip::{MAX_EXTENSIONS, MAX_TRANSPORT_OFFSET};
 pub use packet::Packet;

@@ -6,7 +6,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::CONVERSATION_AGE;
-use ollama_guard_common::{Address, Conversation, Network, Policy, Protocol, opens};
+use ollama_guard_common::{Address, Conversation, Network, Packet, Policy, Protocol, answers, opens};
 
 use crate::access::Linear;
 use crate::maps::BEGAN;
@@ -60,7 +60,7 @@ fn remember(skb: *mut __sk_buff, conversation: &Conversation) {
     if arrived != 0 {
         let [remote, local] = [conversation.remote, conversation.local];
         let family = conversation.family;
-        if !route.is_for_this_host(&Address { family, words: remote }, &Address { family, words: local }) {
+        if !route.is_surely_for_this_host(&Address { family, words: remote }, &Address { family, words: local }) {
             return;
         }
     }
@@ -70,9 +70,10 @@ fn remember(skb: *mut __sk_buff, conversation: &Conversation) {
     let _ = BEGAN.insert(conversation, &now, 0);
 }
 
-/// Did this side open it? A function of its own, with its own stack: few ask.
+/// Does it answer in a connection that this side opened? A function of its own, with its own stack: few ask.
 #[inline(never)]
-pub(crate) fn is_known(conversation: &Conversation) -> bool {
+pub(crate) fn is_answer<P: Packet + ?Sized>(packet: &P, network: Network) -> bool {
+    let Some(conversation) = &answers(packet, network) else { return false };
     let Some(heard) = BEGAN.get_ptr_mut(conversation) else { return false };
     // SAFETY: takes nothing, returns a number.
     let now = unsafe { bpf_ktime_get_ns() };

@@ -21,6 +21,7 @@ mod bounds;
 mod debug;
 mod events;
 mod gate;
+mod inside;
 mod maps;
 mod record;
 mod route;

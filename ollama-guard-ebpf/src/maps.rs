@@ -1,12 +1,13 @@
-//! The maps. All but the allow-lists are pinned by the loader and shared by every program instance.
+//! The maps. All but the allow-lists and the proxied ports are pinned by the loader and shared by every program instance.
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
-use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap};
 use ollama_guard_common::Conversation;
 use ollama_guard_common::abi::{
-    CONVERSATIONS, Gate, InterfaceCounters, SEATS, STATE_SIZE, ServiceSet, SourceCounters, SourceKey,
+    CONVERSATIONS, Gate, InterfaceCounters, Proxied, ProxiedKey, SEATS, STATE_SIZE, ServiceSet, SourceCounters,
+    SourceKey,
 };
 
 /// Counters by interface. The loader gives an interface its seat before it attaches there, so the packet path only
@@ -42,6 +43,10 @@ pub(crate) static ALLOW_V4: LpmTrie<[u8; 4], ServiceSet> = LpmTrie::with_max_ent
 /// Allowed IPv6 sources of this program instance and the services they may reach.
 #[map(name = "allow_v6")]
 pub(crate) static ALLOW_V6: LpmTrie<[u8; 16], ServiceSet> = LpmTrie::with_max_entries(1, 0);
+
+/// Where the proxies of this program instance's proxied ports listen.
+#[map(name = "proxied")]
+pub(crate) static PROXIED: HashMap<ProxiedKey, Proxied> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
 
 /// What the loader leaves for `status` to find while no loader runs; no program reads it.
 #[map(name = "state")]

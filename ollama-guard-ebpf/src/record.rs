@@ -7,7 +7,7 @@ use aya_ebpf::maps::LruHashMap;
 use ollama_guard_common::abi::{
     Counter, Gate, InterfaceCounters, LastDrop, SEATS, ServiceIndex, SourceCounters, SourceKey,
 };
-use ollama_guard_common::{Address, Decision, Fate, Packet, Policy, Suspect, Verdict, judge};
+use ollama_guard_common::{Address, Decision, Fate, Packet, Policy, Suspect, Verdict, is_ours, judge};
 
 use crate::bounds::opaque;
 use crate::gate::{self, Met};
@@ -42,6 +42,8 @@ impl Books<'_> {
 pub(crate) struct Conclusion(u64);
 
 impl Conclusion {
+    /// It passes, and nobody counts it.
+    const NOT_OURS: Self = Self(0);
     const DROP: u64 = 1 << 0;
     const TELL: u64 = 1 << 1;
     const OUTCOME: u32 = 8;
@@ -94,6 +96,9 @@ pub(crate) fn conclude<P: Packet, R: Policy>(
     interface: u32,
     size: Counter,
 ) -> Conclusion {
+    if !is_ours(rules, packet, suspect) {
+        return Conclusion::NOT_OURS;
+    }
     let books = Books::open(interface);
     let decision = judge(rules, packet, suspect);
     #[cfg(feature = "debug-log")]

@@ -9,8 +9,10 @@ use ollama_guard_common::Address;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// `BPF_FIB_LKUP_RET_*`, `include/uapi/linux/bpf.h`: the results that mean "routed onward".
+/// `BPF_FIB_LKUP_RET_*`, `include/uapi/linux/bpf.h`: the results that mean "routed onward", and those that mean "not".
 const SUCCESS: i64 = 0;
+const NOT_FORWARDED: i64 = 4;
+const FORWARDING_DISABLED: i64 = 5;
 const NO_NEIGHBOUR: i64 = 7;
 const FRAGMENTATION_NEEDED: i64 = 8;
 
@@ -24,9 +26,31 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Everything but a clear "onward" is for this host: fail closed. A function of its own, with its own stack: few ask.
+    /// Everything but a clear "onward" is for this host: fail closed. `back`: only out of the interface it came in on is
+    /// onward. (Before 5.11 the kernel does not name the interface where it knows no neighbour, and any counts as this one:
+    /// commit d1c362e1dd68.)
+    #[inline(always)]
+    pub(crate) fn is_for_this_host(self, source: &Address, destination: &Address, back: bool) -> bool {
+        let (result, egress) = self.look_up(source, destination);
+        !matches!(result, SUCCESS | NO_NEIGHBOUR | FRAGMENTATION_NEEDED) || back && egress != self.interface
+    }
+
+    /// A clear "not onward".
+    #[inline(always)]
+    pub(crate) fn is_surely_for_this_host(self, source: &Address, destination: &Address) -> bool {
+        matches!(self.look_up(source, destination).0, NOT_FORWARDED | FORWARDING_DISABLED)
+    }
+
+    /// The kernel's answer, and the interface it names.
+    #[inline(always)]
+    fn look_up(self, source: &Address, destination: &Address) -> (i64, u32) {
+        let answer = self.ask(source, destination);
+        (i64::from(answer as u32), (answer >> 32) as u32)
+    }
+
+    /// Both in one number. A function of its own, with its own stack: few ask.
     #[inline(never)]
-    pub(crate) fn is_for_this_host(self, source: &Address, destination: &Address) -> bool {
+    fn ask(self, source: &Address, destination: &Address) -> u64 {
         // SAFETY: a plain C structure, for which all zeroes is a value.
         let mut query: bpf_fib_lookup = unsafe { core::mem::zeroed() };
         query.ifindex = self.interface;
@@ -43,6 +67,6 @@ impl Route {
         let result = unsafe {
             fib_lookup(self.context, core::ptr::addr_of_mut!(query).cast(), size_of::<bpf_fib_lookup>() as i32, 0)
         };
-        !matches!(result, SUCCESS | NO_NEIGHBOUR | FRAGMENTATION_NEEDED)
+        u64::from(result as u32) | u64::from(query.ifindex) << 32
     }
 }

@@ -3,12 +3,12 @@
 use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::maps::lpm_trie::Key;
-use ollama_guard_common::abi::{InterfaceClass, Rules, ServiceIndex};
-use ollama_guard_common::{Address, Conversation, Policy, Protocol};
+use ollama_guard_common::abi::{InterfaceClass, Onward, ProxiedKey, Rules, ServiceIndex};
+use ollama_guard_common::{Address, Network, Packet, Policy, Protocol};
 
 use crate::began;
 use crate::bounds::opaque;
-use crate::maps::{ALLOW_V4, ALLOW_V6};
+use crate::maps::{ALLOW_V4, ALLOW_V6, PROXIED};
 use crate::route::Route;
 
 /// Filled and frozen by the loader before the program is verified. Reads are volatile, because to the compiler it
@@ -37,18 +37,27 @@ pub(crate) struct Constants {
     route: Route,
     /// [`refuses_all`] is known to hold, also to the compiler.
     refusing: bool,
+    /// Whether it is an answer is not asked.
+    unanswered: bool,
 }
 
 impl Constants {
     #[inline(always)]
     pub(crate) const fn new(route: Route) -> Self {
-        Self { route, refusing: false }
+        Self { route, refusing: false, unanswered: false }
     }
 
     /// The same where [`refuses_all`]: the compiler leaves out all questions, and what they would take.
     #[inline(always)]
     pub(crate) const fn refusing(self) -> Self {
         Self { refusing: true, ..self }
+    }
+
+    /// The same for packets that hide their header behind something: nobody's own connection sends such, and a chain of
+    /// calls has 512 bytes of stack.
+    #[inline(always)]
+    pub(crate) const fn unanswered(self) -> Self {
+        Self { unanswered: true, ..self }
     }
 }
 
@@ -126,11 +135,32 @@ impl Policy for Constants {
 
     #[inline(always)]
     fn is_for_this_host(&self, source: Address, destination: Address) -> bool {
-        self.route.is_for_this_host(&source, &destination)
+        self.route.is_for_this_host(&source, &destination, rule!(forward) == Onward::PassBack as u8)
     }
 
     #[inline(always)]
-    fn began_here(&self, conversation: &Conversation) -> bool {
-        began::is_known(conversation)
+    fn is_surely_for_this_host(&self, source: Address, destination: Address) -> bool {
+        self.route.is_surely_for_this_host(&source, &destination)
+    }
+
+    #[inline(always)]
+    fn is_proxied(&self, protocol: Protocol, port: u16) -> bool {
+        !self.refusing && rule!(proxies) != 0 && self.is_proxied_at(protocol, port, Address::UNKNOWN)
+    }
+
+    #[inline(always)]
+    fn is_proxied_at(&self, protocol: Protocol, port: u16, address: Address) -> bool {
+        let protocol = match protocol {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+        };
+        let key = ProxiedKey { address: address.words, port, protocol, family: address.family as u8 };
+        // SAFETY: only whether there is an entry is asked.
+        unsafe { PROXIED.get(&key) }.is_some()
+    }
+
+    #[inline(always)]
+    fn began_here<P: Packet + ?Sized>(&self, packet: &P, network: Network) -> bool {
+        !self.unanswered && began::is_answer(packet, network)
     }
 }

@@ -5,12 +5,13 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    GLANCED_V4, GLANCED_V6, Network, Packet, Payload, Suspect, Traffic, Transport, classify_network, glance, suspect,
-    untag,
+    ETHERNET_HEADER, GLANCED_V4, GLANCED_V6, Network, Packet, Suspect, Traffic, Transport, glance, is_link_local,
+    is_tag, look_inside, outline, outline_untagged, suspect,
 };
 
 use crate::access::{Datagram, Frame, Linear};
 use crate::events::tell;
+use crate::inside::Inside;
 use crate::record::{Conclusion, conclude};
 use crate::route::Route;
 use crate::rules::{Constants, refuses_all};
@@ -48,6 +49,17 @@ pub(crate) fn guard_tc(context: TcContext) -> i32 {
     }
 }
 
+/// Members of a bridge, bond or team: only what their master never sees. Everything else is judged, and counted, there.
+#[classifier]
+pub(crate) fn guard_tc_member(context: TcContext) -> i32 {
+    let skb = context.skb.skb;
+    if !is_link_local(&linear(skb)) {
+        return TC_ACT_UNSPEC;
+    }
+    let bits = look_tc(skb);
+    if bits == 0 { TC_ACT_UNSPEC } else { finish(skb, bits, act_tc(skb, bits), tell_tc) }
+}
+
 // Global functions: the verifier checks each of them once, by itself, and not again for every way that leads to it.
 
 /// For what a glance does not tell: as [`bits`].
@@ -56,9 +68,10 @@ extern "C" fn look_tc(skb: *mut __sk_buff) -> u64 {
     if is_for_another_interface(skb) {
         return 0;
     }
-    let traffic = classify(&linear(skb), ethertype(skb));
+    // The kernel has moved the outermost tag out of the frame; priority tags may follow it.
+    let traffic = outline(&linear(skb), ethertype(skb), ETHERNET_HEADER);
     // What is missing may be in page fragments.
-    if is_ambiguous(traffic) { look_again_tc(skb) } else { bits(skb, traffic) }
+    if is_unclear(traffic) { look_again_tc(skb) } else { bits(skb, traffic) }
 }
 
 /// A frame for another host or a macvlan child, or tagged: it belongs to its VLAN interface and is judged there.
@@ -73,36 +86,52 @@ fn is_for_another_interface(skb: *mut __sk_buff) -> bool {
 #[classifier]
 pub(crate) fn guard_tc_l3(context: TcContext) -> i32 {
     let skb = context.skb.skb;
-    let traffic = classify_network(&Datagram { skb }, ethertype(skb), 0);
-    let bits = if is_ambiguous(traffic) { look_again_tc_l3(skb) } else { bits(skb, traffic) };
+    let traffic = outline_untagged(&Datagram { skb }, ethertype(skb), 0);
+    let bits = match traffic {
+        // A tunnel may say so: the kernel takes it off (skb_vlan_untag, net/core/skbuff.c), and others after it.
+        Traffic::Other if is_tag(ethertype(skb)) => look_again_tc_l3(skb),
+        _ if is_unclear(traffic) => look_again_tc_l3(skb),
+        _ => bits(skb, traffic),
+    };
     if bits == 0 { TC_ACT_UNSPEC } else { finish(skb, bits, act_tc_l3(skb, bits), tell_tc_l3) }
 }
 
+/// There is more to see by copies, which reach everything: of what is ambiguous, and of an IP packet in an IP packet.
 #[inline(always)]
-fn is_ambiguous(traffic: Traffic) -> bool {
-    matches!(traffic, Traffic::Ambiguous(_) | Traffic::Ip(_, Transport::Ambiguous(..)))
-}
-
-/// The kernel has moved the outermost tag out of the frame; priority tags may follow it.
-#[inline(always)]
-fn classify<P: Packet>(frame: &P, ethertype: u16) -> Traffic {
-    match untag(frame, ethertype) {
-        Payload::Network { ethertype, offset } => classify_network(frame, ethertype, offset),
-        Payload::OtherVlan => Traffic::Other,
-        Payload::Ambiguous(ambiguity) => Traffic::Ambiguous(ambiguity),
-    }
+fn is_unclear(traffic: Traffic) -> bool {
+    matches!(traffic, Traffic::Ambiguous(_) | Traffic::Ip(_, Transport::Ambiguous(..) | Transport::Packet(_)))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn look_again_tc(skb: *mut __sk_buff) -> u64 {
-    bits(skb, classify(&Frame { skb }, ethertype(skb)))
+    let traffic = outline(&Frame { skb }, ethertype(skb), ETHERNET_HEADER);
+    match Inside::of(traffic) {
+        Some(inside) => look_inside_tc(skb, inside.to_bits()),
+        None => bits(skb, traffic),
+    }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn look_again_tc_l3(skb: *mut __sk_buff) -> u64 {
     let packet = Datagram { skb };
     packet.pull();
-    bits(skb, classify_network(&packet, ethertype(skb), 0))
+    let traffic = outline(&packet, ethertype(skb), 0);
+    match Inside::of(traffic) {
+        Some(inside) => look_inside_tc_l3(skb, inside.to_bits()),
+        None => bits(skb, traffic),
+    }
+}
+
+// For an IP packet in an IP packet.
+
+#[unsafe(no_mangle)]
+extern "C" fn look_inside_tc(skb: *mut __sk_buff, inside: u64) -> u64 {
+    bits(skb, look_inside(&Frame { skb }, Inside::from_bits(inside).traffic()))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn look_inside_tc_l3(skb: *mut __sk_buff, inside: u64) -> u64 {
+    bits(skb, look_inside(&Datagram { skb }, Inside::from_bits(inside).traffic()))
 }
 
 /// [`Suspect::to_bits`], or 0 for a packet that is none of our business.
@@ -116,7 +145,7 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u64 {
 
 #[unsafe(no_mangle)]
 extern "C" fn act_tc(skb: *mut __sk_buff, bits: u64) -> u64 {
-    enact(skb, &Frame { skb }, &policy(skb), Suspect::from_bits(bits))
+    enact(skb, &Frame { skb }, &policy(skb).unanswered(), Suspect::from_bits(bits))
 }
 
 #[unsafe(no_mangle)]

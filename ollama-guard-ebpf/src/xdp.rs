@@ -8,12 +8,13 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
-    GLANCED_V4, GLANCED_V6, Network, Packet as _, Suspect, Traffic, Transport, classify_ethernet, ethertype, glance,
-    suspect,
+    GLANCED_V4, GLANCED_V6, Network, Packet as _, Suspect, Traffic, Transport, ethertype, glance, look_inside,
+    outline_ethernet, suspect,
 };
 
 use crate::access::Linear;
 use crate::events::tell;
+use crate::inside::Inside;
 use crate::record::{Conclusion, conclude};
 use crate::route::Route;
 use crate::rules::{Constants, refuses_all};
@@ -82,8 +83,23 @@ fn finish(context: &XdpContext, suspect: u64, act: u64) -> u32 {
 /// For what a glance does not tell: [`Suspect::to_bits`], or 0 for a packet that is none of our business.
 #[unsafe(no_mangle)]
 extern "C" fn look_xdp(context: *mut xdp_md) -> u64 {
+    let traffic = outline_ethernet(&frame(&XdpContext::new(context)));
+    match Inside::of(traffic) {
+        Some(inside) => look_inside_xdp(context, inside.to_bits()),
+        None => bits(&XdpContext::new(context), traffic),
+    }
+}
+
+/// For an IP packet in an IP packet.
+#[unsafe(no_mangle)]
+extern "C" fn look_inside_xdp(context: *mut xdp_md, inside: u64) -> u64 {
     let context = XdpContext::new(context);
-    match suspect(&policy(&context), classify_ethernet(&frame(&context))) {
+    bits(&context, look_inside(&frame(&context), Inside::from_bits(inside).traffic()))
+}
+
+#[inline(always)]
+fn bits(context: &XdpContext, traffic: Traffic) -> u64 {
+    match suspect(&policy(context), traffic) {
         Some(suspect) => suspect.to_bits(),
         None => 0,
     }

@@ -1,6 +1,6 @@
 //! The account of the service: a user without a shell, and the group of those who may ask the daemon.
 
-use nix::unistd::{Group, User};
+use nix::unistd::{Group, User, geteuid};
 
 /// Name of both; made by the package (`dist/sysusers.d/ollama-guard.conf`).
 pub const NAME: &str = "ollama-guard";
@@ -13,4 +13,10 @@ pub fn user() -> Option<u32> {
 /// The group's id, likewise.
 pub fn group() -> Option<u32> {
     Group::from_name(NAME).ok().flatten().map(|group| group.gid.as_raw())
+}
+
+/// Is what this user made to be believed? Our own and root's is; to root, also the service's.
+pub fn is_trusted(owner: u32) -> bool {
+    let us = geteuid().as_raw();
+    owner == us || owner == 0 || us == 0 && user() == Some(owner)
 }

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Decided by name and kind (`policy` × `links`), constant in a loaded kernel program.
+/// Decided by name and facts (`policy` × `links`), constant in a loaded kernel program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
     /// Packets to guarded ports pass and are counted.
     Trusted,
-    /// A bridge of containers: to this host as `container_access` says, onward they pass.
+    /// Leads to containers and virtual machines only: to this host as `container_access` says, onward they pass.
     Container,
     /// Everything else, present and future: dropped unless an `[[allow]]` names the source.
     Guarded,

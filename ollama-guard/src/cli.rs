@@ -63,6 +63,11 @@ pub enum Command {
     /// Detaches the programs, removes their pins and the nftables table `inet ollama_guard`. The port is open
     /// afterwards.
     Down(DownArgs),
+    /// Apply a changed configuration, and return once it is in force
+    ///
+    /// Exits with 2 and names file, line and key if something is wrong with it, and with 1 if it could not be put in
+    /// force; what was in force then stays.
+    Reload,
     /// What the service needs root's rights for, before it starts without
     ///
     /// Validates the configuration, also against what listens on this host, and hands the pins to the service's user.

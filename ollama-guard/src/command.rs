@@ -7,6 +7,7 @@ mod look;
 mod metrics;
 pub mod output;
 mod prepare;
+mod reload;
 mod run;
 mod sources;
 mod status;
@@ -29,18 +30,19 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Events(args) => events::events(file, args),
         Command::Metrics(args) => metrics::metrics(file, args),
         Command::Down(_) => down::down(file),
-        Command::Prepare => prepare::prepare(file),
+        Command::Reload => reload::reload(file),
+        Command::Prepare => Ok(prepare::prepare(file)),
     }
 }
 
 fn load(file: Option<&Path>) -> Result<Policy, ConfigError> {
-    config::load(file, config::lockout::listeners)
+    config::load(file)
 }
 
 /// For commands that look at what is in force, which a faulty file does not change: they go on, with the directories
-/// it names as far as these can be read, and say so. Who listens on this host is no question of theirs.
+/// it names as far as these can be read, and say so.
 fn load_to_look(file: Option<&Path>) -> Policy {
-    config::load(file, Vec::new).unwrap_or_else(|error| {
+    config::load(file).unwrap_or_else(|error| {
         let paths = config::paths(file);
         eprintln!("{error}\nwhat is in force is looked for in {} meanwhile\n", paths.bpf.display());
         Policy { paths, ..config::built_in() }

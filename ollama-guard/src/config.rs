@@ -29,7 +29,6 @@ pub use file::File;
 
 use crate::policy::{Paths, Policy, Profile};
 use error::Faults;
-use lockout::Listener;
 use section::Section;
 
 /// Read when no `--config` is given. May be missing: the defaults then apply.
@@ -41,11 +40,8 @@ pub fn or_default(path: Option<&Path>) -> &Path {
 }
 
 /// The policy of the file at `path`, or of [`DEFAULT_PATH`] if none is given.
-///
-/// `listeners` is asked only if there is a file (usually [`lockout::listeners`]): it finds sshd, VPN and
-/// DHCP sockets that a `[[service]]` must not close by accident.
-pub fn load(path: Option<&Path>, listeners: impl FnOnce() -> Vec<Listener>) -> Result<Policy, ConfigError> {
-    read_text(path)?.map_or_else(|| Ok(built_in()), |text| parse(or_default(path), &text, &listeners()))
+pub fn load(path: Option<&Path>) -> Result<Policy, ConfigError> {
+    read_text(path)?.map_or_else(|| Ok(built_in()), |text| parse(or_default(path), &text))
 }
 
 /// What the file says; `None` if it may be missing and is.
@@ -60,7 +56,7 @@ fn read_text(path: Option<&Path>) -> Result<Option<String>, ConfigError> {
 }
 
 /// The policy that `text` describes. `file` is only named in errors.
-pub fn parse(file: &Path, text: &str, listeners: &[Listener]) -> Result<Policy, ConfigError> {
+pub fn parse(file: &Path, text: &str) -> Result<Policy, ConfigError> {
     let faults = Faults::default();
     let (table, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
@@ -70,7 +66,7 @@ pub fn parse(file: &Path, text: &str, listeners: &[Listener]) -> Result<Policy, 
         }
         return Err(faults.into_error(file, text));
     }
-    let policy = read::policy(Section::root(table.get_ref(), &faults), listeners);
+    let policy = read::policy(Section::root(table.get_ref(), &faults));
     if faults.is_empty() { Ok(policy) } else { Err(faults.into_error(file, text)) }
 }
 

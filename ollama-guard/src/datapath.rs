@@ -28,12 +28,12 @@ mod sys;
 mod unpinned;
 mod wall;
 
-pub use attach::{Enforced, Target};
+pub use attach::{Enforced, Receives, Target};
 pub use counters::{InterfaceReading, Reading, SourceReading};
 pub use error::DatapathError;
 pub use events::{EventKey, EventReading, EventRing, Rest, Stay};
 pub use pins::{PinDirectory, Versions};
 pub use program::{Family, OBJECT, ProgramKey};
-pub use state::State;
+pub use state::{Coming, State};
 pub use unpinned::PinWatch;
 pub use wall::{Attachment, Point, Standing, Wall};

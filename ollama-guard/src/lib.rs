@@ -23,6 +23,7 @@ pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod procfs;
+mod quota;
 pub mod reconcile;
 pub mod seatbelt;
 pub mod service;

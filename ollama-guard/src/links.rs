@@ -1,25 +1,32 @@
 //! The interfaces of the current network namespace, as the kernel describes them (rtnetlink), and the stream
 //! of their changes. Says what is there; [`crate::plan`] says what to do about it.
 
+mod elsewhere;
 mod events;
 pub mod features;
 mod kind;
 mod message;
 mod name;
+mod namespaces;
 mod read;
 mod sysfs;
+mod uses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use events::LinkEvents;
 pub use kind::Kind;
+pub use namespaces::Elsewhere;
+pub use uses::Use;
 
 pub use crate::netlink::NetlinkError;
 
 use crate::policy::InterfaceName;
 
 /// One interface.
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub struct Link {
     /// The kernel's number for it, unique while it exists, reused afterwards.
     pub index: u32,
@@ -37,6 +44,14 @@ pub struct Link {
     pub master: Option<u32>,
     /// Index of the device it sits on (VLAN, macvlan, tunnel) or is paired with (veth), if in this namespace.
     pub lower: Option<u32>,
+    /// Where that device is, if in another network namespace.
+    pub elsewhere: Option<Elsewhere>,
+    /// A tap whose frames carry virtio's header (`IFF_VNET_HDR`): hypervisors ask for it, VPNs do not.
+    pub virtio: bool,
+    /// What arrives there is routed onward if it is for another machine (`net.ipv4.conf.NAME.forwarding`, or IPv6's).
+    pub forwards: bool,
+    /// What this host uses it for, by its routing tables and addresses.
+    pub uses: BTreeSet<Use>,
     /// Hardware address; empty for most layer-3 devices.
     pub address: Box<[u8]>,
     /// MTU and its limits.
@@ -45,6 +60,10 @@ pub struct Link {
     pub queues: Queues,
     /// Has a parent device (PCI, USB, virtio, …).
     pub physical: bool,
+    /// Its driver says that it takes frames of several buffers in XDP (`NETDEV_XDP_ACT_RX_SG`, kernel 6.3): asked of NICs only.
+    pub takes_fragments: bool,
+    /// Has an ipvlan child in another namespace, as far as this one knows of that.
+    pub ipvlan_elsewhere: bool,
     /// XDP programs attached, at most one a mode.
     pub xdp: Vec<AttachedXdp>,
 }
@@ -129,6 +148,12 @@ impl Links {
     /// was moved to another namespace: nothing here tells of that.
     pub fn stacked_on(&self, lower: u32) -> impl Iterator<Item = &Link> {
         self.iter().filter(move |link| link.lower == Some(lower) && !link.kind.is_pair())
+    }
+
+    /// Shares its frames with ipvlan children, wherever they are.
+    pub fn has_ipvlan(&self, link: &Link) -> bool {
+        let is_ipvlan = |top: &Link| matches!(top.kind, Kind::Ipvlan | Kind::Ipvtap);
+        link.ipvlan_elsewhere || self.stacked_on(link.index).any(is_ipvlan)
     }
 
     /// How many there are.

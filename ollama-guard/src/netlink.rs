@@ -109,54 +109,81 @@ pub(crate) enum Outcome {
 }
 
 /// Sends one request and hands each reply's body to `each`. `what` completes "cannot …" in errors.
-///
-/// Not async: the kernel queues the first part of the answer before `sendto` returns and each next part
-/// while the previous one is received, so there is never anything to wait for.
 pub(crate) fn converse(
     family: Family,
     what: &str,
     kind: u16,
     ask: Ask,
     body: &[u8],
-    mut each: impl FnMut(&[u8]) -> Result<(), &'static str>,
+    each: impl FnMut(&[u8]) -> Result<(), &'static str>,
 ) -> Result<Outcome, NetlinkError> {
-    const SEQUENCE: u32 = 1; // the socket serves this one request
-    let failed = |source: io::Error| NetlinkError::Request { what: what.to_owned(), source };
-    let malformed = |detail| NetlinkError::Malformed { what: what.to_owned(), detail };
+    Conversation::open(family)?.ask(what, kind, ask, body, each)
+}
 
-    let socket = open(family, SocketFlags::empty(), 0)?;
-    let request = request(kind, ask, SEQUENCE, body).ok_or_else(|| malformed("the request is too long"))?;
-    sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).map_err(|e| failed(e.into()))?;
+/// A socket for several requests, one after the other.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    socket: OwnedFd,
+    buffer: Vec<MaybeUninit<u8>>,
+    sequence: u32,
+}
 
-    let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
-    let mut outcome = Outcome::Consistent;
-    loop {
-        let (datagram, full_length, from) = match recvfrom(&socket, buffer.as_mut_slice(), RecvFlags::TRUNC) {
-            Ok(((datagram, _), length, from)) => (datagram, length, from),
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(failed(error.into())),
-        };
-        // Only the kernel has port 0: another process' message is no answer.
-        if from.and_then(|from| SocketAddrNetlink::try_from(from).ok()).is_none_or(|from| from.pid() != 0) {
-            continue;
-        }
-        if full_length > datagram.len() {
-            return Err(malformed("a part is longer than the receive buffer"));
-        }
-        for message in Messages(datagram).filter(|message| message.sequence == SEQUENCE) {
-            if message.flags & NLM_F_DUMP_INTR != 0 {
-                outcome = Outcome::Interrupted;
+impl Conversation {
+    pub(crate) fn open(family: Family) -> Result<Self, NetlinkError> {
+        let socket = open(family, SocketFlags::empty(), 0)?;
+        Ok(Self { socket, buffer: vec![MaybeUninit::uninit(); BUFFER], sequence: 0 })
+    }
+
+    /// As [`converse`].
+    ///
+    /// Not async: the kernel queues the first part of the answer before `sendto` returns and each next part
+    /// while the previous one is received, so there is never anything to wait for.
+    pub(crate) fn ask(
+        &mut self,
+        what: &str,
+        kind: u16,
+        ask: Ask,
+        body: &[u8],
+        mut each: impl FnMut(&[u8]) -> Result<(), &'static str>,
+    ) -> Result<Outcome, NetlinkError> {
+        let failed = |source: io::Error| NetlinkError::Request { what: what.to_owned(), source };
+        let malformed = |detail| NetlinkError::Malformed { what: what.to_owned(), detail };
+
+        self.sequence = self.sequence.wrapping_add(1);
+        let request = request(kind, ask, self.sequence, body).ok_or_else(|| malformed("the request is too long"))?;
+        let kernel = SocketAddrNetlink::new(0, 0);
+        sendto(&self.socket, &request, SendFlags::empty(), &kernel).map_err(|e| failed(e.into()))?;
+
+        let mut outcome = Outcome::Consistent;
+        loop {
+            let received = recvfrom(&self.socket, self.buffer.as_mut_slice(), RecvFlags::TRUNC);
+            let (datagram, full_length, from) = match received {
+                Ok(((datagram, _), length, from)) => (datagram, length, from),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(failed(error.into())),
+            };
+            // Only the kernel has port 0: another process' message is no answer.
+            if from.and_then(|from| SocketAddrNetlink::try_from(from).ok()).is_none_or(|from| from.pid() != 0) {
+                continue;
             }
-            match message.kind {
-                // Both carry an errno, zero for success. The bytes are those of an i32.
-                NLMSG_ERROR | NLMSG_DONE => {
-                    let code = u32_at(message.body, 0).unwrap_or(0).cast_signed();
-                    if code == 0 {
-                        return Ok(outcome);
-                    }
-                    return Err(failed(io::Error::from_raw_os_error(code.wrapping_neg())));
+            if full_length > datagram.len() {
+                return Err(malformed("a part is longer than the receive buffer"));
+            }
+            for message in Messages(datagram).filter(|message| message.sequence == self.sequence) {
+                if message.flags & NLM_F_DUMP_INTR != 0 {
+                    outcome = Outcome::Interrupted;
                 }
-                _ => each(message.body).map_err(malformed)?,
+                match message.kind {
+                    // Both carry an errno, zero for success. The bytes are those of an i32.
+                    NLMSG_ERROR | NLMSG_DONE => {
+                        let code = u32_at(message.body, 0).unwrap_or(0).cast_signed();
+                        if code == 0 {
+                            return Ok(outcome);
+                        }
+                        return Err(failed(io::Error::from_raw_os_error(code.wrapping_neg())));
+                    }
+                    _ => each(message.body).map_err(malformed)?,
+                }
             }
         }
     }

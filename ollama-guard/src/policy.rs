@@ -3,6 +3,7 @@
 //! [`crate::config`] is the only place that builds a [`Policy`] from text; everything after it may rely on
 //! the invariants documented here. Nothing in this module touches the kernel.
 
+mod access;
 mod allow;
 mod interface;
 mod listen;
@@ -11,6 +12,7 @@ mod service;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use access::Access;
 pub use allow::{Allow, PRIVATE_SOURCES};
 pub use interface::{InterfaceName, InvalidName, NamePattern};
 pub use listen::{InvalidListen, Listen};
@@ -32,7 +34,7 @@ pub struct Policy {
     pub services: Vec<Service>,
     /// Interfaces whose traffic passes and is counted.
     pub trusted: Vec<NamePattern>,
-    /// Container bridges, if all their members are veth or tap.
+    /// Names of interfaces that lead to containers or virtual machines, as far as no fact speaks against it.
     pub containers: Vec<NamePattern>,
     /// May containers reach the host's own guarded ports?
     pub container_access: ContainerAccess,
@@ -40,7 +42,7 @@ pub struct Policy {
     pub count_loopback: bool,
     /// What a guarded interface does with packets the kernel would route to another machine.
     pub forwarded: Forwarded,
-    /// Sources that may reach guarded ports on guarded interfaces.
+    /// Sources that may reach guarded ports, from guarded interfaces and from container bridges.
     pub allow: Vec<Allow>,
     /// Which hook the wall uses.
     pub attach: AttachPolicy,
@@ -218,7 +220,7 @@ mod tests {
 
     #[test]
     fn only_the_allow_list_is_left_out_and_only_if_it_is_long() {
-        let allow = Allow { source: PRIVATE_SOURCES[0], interface: None, service: None, comment: None };
+        let allow = Allow { source: PRIVATE_SOURCES[0], interface: None, service: None, comment: None, implied: false };
         let mut policy = built_in();
         policy.allow = vec![allow.clone(); LONG_LIST];
         assert!(!policy.has_long_list());

@@ -1,30 +1,48 @@
 //! Desired against actual: one pass makes the kernel hold what the plan says. It reads everything each time, so that
 //! whatever woke it, and whatever it missed, the outcome is the same.
+//!
+//! Each layer goes up without the other. The nftables rules come first, then the programs, and only then does anything look
+//! at what others can influence.
 
+mod ebpf;
+mod enforce;
 mod lock;
+mod pass;
+mod proxies;
+pub mod record;
 mod seatbelt;
 mod wall;
+mod yields;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 pub use lock::{Holder, InstanceLock, LockError};
+pub use pass::{Host, Pass, fingerprint};
 pub use seatbelt::ruleset;
 use tracing::{info, warn};
 
-use crate::datapath::{PinDirectory, State, Wall};
-use crate::derived::{DerivedPort, Gone, Lookout};
+use crate::config::lockout::{self, Listener, Spared};
+use crate::datapath::State;
 use crate::flows::{Ground, Sweeper};
 use crate::links::Links;
-use crate::plan::class::{Placement, Placements};
+use crate::plan::class::Placements;
 use crate::plan::services::ServiceTable;
 use crate::policy::Policy;
+use ebpf::Ebpf;
+use proxies::Proxies;
 
 /// Owns every change to the kernel.
 #[derive(Debug)]
 pub struct Reconciler {
+    /// As the configuration has it.
+    wanted: Policy,
+    /// In force: the same without what is spared.
     policy: Policy,
+    /// How people get into this host, as far as known.
+    ways_in: Vec<Listener>,
+    spared: Vec<Spared>,
     services: ServiceTable,
     since: u64,
     /// What the seatbelt had caught when the wall last changed.
@@ -33,96 +51,58 @@ pub struct Reconciler {
     repairs_before: u64,
     /// Sources removed by earlier runs.
     forgotten_before: u64,
-    /// `None` where there is no BPF and the configuration asks for none.
-    wall: Option<Wall>,
+    ebpf: Ebpf,
     seatbelt: seatbelt::Keeper,
-    refusals: wall::Refusals,
+    /// Every interface has the program that it should have, as far as the last pass knows.
+    wall_stands: bool,
+    memory: wall::Memory,
     lowered: wall::Lowered,
-    proxies: Lookout,
+    proxies: Proxies,
     /// Ends connections from before.
     flows: Sweeper,
     /// What was last said of each interface, so that it is said once.
     told: BTreeMap<u32, String>,
-    /// The state last written down.
+    /// The state last written down; at first, by an earlier run.
     written: Option<State>,
-}
-
-/// What the plan depends on besides the policy: this host's interfaces and proxies.
-#[derive(Clone, Copy, Debug)]
-pub struct Host<'a> {
-    /// Its interfaces.
-    pub links: &'a Links,
-    /// What the policy makes of them.
-    pub placements: &'a Placements,
-    /// Ports that lead to guarded ones.
-    pub derived: &'a [DerivedPort],
-}
-
-impl Host<'_> {
-    /// The derived ports that may be guarded.
-    fn guarded(&self) -> impl Iterator<Item = &DerivedPort> {
-        self.derived.iter().filter(|port| port.refused.is_none())
-    }
-}
-
-/// What one pass found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pass {
-    /// Interfaces with a program of ours.
-    pub attached: usize,
-    /// Interfaces that should have one and have not.
-    pub failed: usize,
-    /// Some interface has a lesser hook, because a better one is taken just now.
-    pub busy: bool,
-    /// Links, programs or tables that were changed.
-    pub changed: usize,
-    /// The nftables layer is wanted and not in place.
-    pub seatbelt_failed: bool,
-    /// There is more to do, or somebody undoes what is done; try again after this time.
-    pub retry: Option<Duration>,
+    /// The last failure to write it down, said once.
+    unwritten: Option<String>,
+    /// The policy is another one than what was written down.
+    is_new: bool,
 }
 
 impl Reconciler {
-    /// Takes over what an earlier daemon left. Changes nothing before the first [`Self::pass`].
-    pub async fn new(policy: Policy) -> anyhow::Result<Self> {
-        let pins = PinDirectory::at(&policy.paths.bpf);
-        // Without the eBPF layer it still holds what `status` reads; but those who switch that off may have no BPF.
-        let wall = match Wall::create(pins, policy.sources.tracked) {
-            Err(error) if !policy.layers.wall => {
-                warn!("status will know nothing of what this daemon does: {error}");
-                None
-            }
-            wall => Some(wall?),
-        };
-        let earlier = wall.as_ref().map(Wall::state).transpose().unwrap_or_else(|error| {
-            warn!("what an earlier run wrote down is lost, its service counters may be renamed: {error}");
-            None
-        });
-        let earlier = earlier.flatten();
-        let (services, _) = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default().update(&policy);
-        let guarded: &[DerivedPort] = earlier.as_ref().map_or(&[], |state| &state.derived);
-        let mut proxies = Lookout::start(&policy.services, guarded).context("cannot start a thread")?;
-        proxies.looked().await?;
-        let caught_before = earlier.as_ref().map(|state| state.caught_before.clone()).unwrap_or_default();
+    /// Takes over what an earlier daemon wrote down. Changes nothing before the first [`Self::pass`], and waits for nobody.
+    pub fn new(wanted: Policy) -> Self {
+        let earlier = record::earlier(&wanted.paths);
+        let ways_in = earlier.as_ref().map(|state| state.ways_in.clone()).unwrap_or_default();
+        let spared = spared(&wanted, &ways_in, &[]);
+        let policy = lockout::spare(wanted.clone(), &spared);
+        let table = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default();
+        let (services, _) = table.update(&policy);
         let (since, repairs_before, forgotten_before) =
-            earlier.map_or_else(|| (now(), 0, 0), |state| (state.since, state.repairs, state.forgotten));
-        let (seatbelt, refusals, lowered) = Default::default();
-        Ok(Self {
+            earlier.as_ref().map_or_else(|| (now(), 0, 0), |state| (state.since, state.repairs, state.forgotten));
+        Self {
+            wanted,
             policy,
+            ways_in,
+            spared,
             services,
             since,
-            caught_before,
+            caught_before: earlier.as_ref().map(|state| state.caught_before.clone()).unwrap_or_default(),
             repairs_before,
             forgotten_before,
-            wall,
-            seatbelt,
-            refusals,
-            lowered,
-            proxies,
+            ebpf: Ebpf::default(),
+            seatbelt: seatbelt::Keeper::default(),
+            wall_stands: false,
+            memory: wall::Memory::default(),
+            lowered: wall::Lowered::default(),
+            proxies: Proxies::resume(earlier.as_ref().map(|state| state.derived.clone()).unwrap_or_default()),
             flows: Sweeper::default(),
             told: BTreeMap::new(),
-            written: None,
-        })
+            written: earlier,
+            unwritten: None,
+            is_new: true,
+        }
     }
 
     /// The policy in force.
@@ -136,60 +116,95 @@ impl Reconciler {
     }
 
     /// Puts another policy in force at the next pass.
-    pub async fn set_policy(&mut self, policy: Policy) -> anyhow::Result<()> {
+    pub fn set_policy(&mut self, wanted: Policy) -> anyhow::Result<()> {
+        if let Some(why) = self.ebpf.failure().filter(|_| wanted.layers.wall && !wanted.layers.seatbelt) {
+            bail!("`seatbelt = false` would open the port, because the eBPF layer is not in place: {why}");
+        }
+        self.spared = spared(&wanted, &self.ways_in, &self.spared);
+        self.change(lockout::spare(wanted.clone(), &self.spared))?;
+        self.wanted = wanted;
+        self.forgive();
+        Ok(())
+    }
+
+    /// This is how people get into this host; a port by which they do is opened at the next pass.
+    pub fn know(&mut self, ways_in: Vec<Listener>) -> anyhow::Result<()> {
+        let spared = spared(&self.wanted, &ways_in, &self.spared);
+        self.change(lockout::spare(self.wanted.clone(), &spared))?;
+        (self.ways_in, self.spared) = (ways_in, spared);
+        Ok(())
+    }
+
+    fn change(&mut self, policy: Policy) -> anyhow::Result<()> {
+        let (services, recycled) = self.services.update(&policy);
+        if let Some(wall) = &self.ebpf.wall {
+            wall.clear_services(&recycled)?;
+        }
         if policy != self.policy {
             self.seatbelt.forget();
             self.flows.policy_changed();
             self.lowered = wall::Lowered::default();
-        }
-        let pins = PinDirectory::at(&policy.paths.bpf);
-        if self.wall.is_none() && policy.layers.wall {
-            self.wall = Some(Wall::create(pins, policy.sources.tracked)?);
-        }
-        if !policy.layers.seatbelt {
-            self.seatbelt.remove()?;
-        }
-        let (services, recycled) = self.services.update(&policy);
-        if let Some(wall) = &self.wall {
-            wall.clear_services(&recycled)?;
+            self.is_new = true;
         }
         if policy.services != self.policy.services {
             self.proxies.look_for(&policy.services);
-            self.proxies.looked().await?;
         }
-        self.forgive();
+        self.wall_stands &= policy.layers.wall;
         (self.policy, self.services) = (policy, services);
         Ok(())
     }
 
-    /// Hooks that refused an interface are tried again at the next pass.
+    /// What refused is tried again at the next pass.
     pub fn forgive(&mut self) {
-        self.refusals.clear();
+        self.memory.forgive();
+        self.ebpf.forgive();
     }
 
     /// Makes the kernel hold what policy and interfaces call for.
     pub fn pass(&mut self) -> anyhow::Result<Pass> {
-        let links = Links::read().context("cannot list the network interfaces")?;
+        let links = match Links::read().context("cannot list the network interfaces") {
+            Ok(links) => links,
+            Err(error) => {
+                if self.policy.layers.seatbelt && !self.seatbelt.stands() {
+                    self.close_by_name();
+                }
+                return Err(error);
+            }
+        };
+        self.ebpf.adopt(&self.policy);
         let placements = Placements::new(&self.policy, &links);
-        let derived = self.proxies.ports();
-        self.proxies.look();
+        let derived = self.proxies.ports(&self.policy.services);
         let host = Host { links: &links, placements: &placements, derived: &derived };
+        self.announce(&host);
         // The seatbelt first: it covers every interface at once, by name.
         let belt = if self.policy.layers.seatbelt {
-            self.seatbelt.pass(&self.policy, &host)
+            self.seatbelt.plan(&self.policy, &host);
+            self.seatbelt.pass(!self.wall_stands)
         } else {
             seatbelt::Outcome::default()
         };
-        let mut pass = Pass { seatbelt_failed: belt.failed, retry: belt.retry, ..Pass::default() };
-        pass.changed += usize::from(belt.changed);
-        if let Some(mut wall) = self.wall.take() {
-            let nowhere = Placements::default();
-            let host = if self.policy.layers.wall { host } else { Host { placements: &nowhere, ..host } };
-            let result = self.pass_wall(&mut wall, &host, &mut pass);
-            self.wall = Some(wall);
-            result?;
+        let mut pass = Pass {
+            retry: belt.retry,
+            changed: usize::from(belt.changed),
+            unsettled: placements.unsettled,
+            ..Pass::default()
+        };
+        let enforced = self.pass_ebpf(&host, belt.failed.is_some(), &mut pass);
+        pass.seatbelt_failed = belt.failed;
+        self.wall_stands = self.policy.layers.wall && pass.wall_failed.is_none() && pass.failed == 0;
+        if !self.policy.layers.seatbelt && pass.wall_failed.is_none() {
+            self.seatbelt.remove()?; // only now: what takes its place stands
         }
-        // Last: what the policy refuses comes in no more.
+        self.write_down(&host, enforced);
+        if let Some(wall) = self.ebpf.wall.as_mut().filter(|_| pass.wall_failed.is_none()) {
+            wall.retain_programs(self.lowered.programs())?;
+            if pass.failed == 0 && wall.retire_others()? {
+                info!("what another version of ollama-guard had attached is gone: this one has taken over");
+                pass.retry = Some(Duration::ZERO);
+            }
+        }
+        self.proxies.look(&self.policy.services);
+        // What the policy refuses comes in no more.
         let ground = Ground::new(&links, &placements);
         self.flows.passed(&self.policy, &self.services, ground, pass.is_complete());
         Ok(pass)
@@ -200,73 +215,47 @@ impl Reconciler {
         self.seatbelt.port()
     }
 
+    /// The eBPF layer stands: nftables is not the only one.
+    pub fn ebpf_stands(&self) -> bool {
+        self.policy.layers.wall && self.ebpf.wall.is_some() && self.ebpf.failure().is_none()
+    }
+
+    /// Something is enforced.
+    pub fn stands(&self) -> bool {
+        self.seatbelt.stands() || self.ebpf_stands()
+    }
+
     /// There are pins to look after.
     pub fn pins(&self) -> bool {
-        self.wall.is_some()
+        self.ebpf.wall.is_some()
+    }
+
+    /// Begins to look for proxies, beside everything else.
+    pub fn watch_proxies(&mut self) {
+        self.proxies.begin(&self.policy.services);
     }
 
     /// Waits until there are other derived ports. Cancel safe.
-    pub async fn proxies_changed(&mut self) -> Result<(), Gone> {
-        self.proxies.changed().await
+    pub async fn proxies_changed(&mut self) {
+        self.proxies.changed().await;
     }
 
-    fn pass_wall(&mut self, wall: &mut Wall, host: &Host<'_>, pass: &mut Pass) -> anyhow::Result<()> {
-        let outcome = wall::reconcile(wall, &self.policy, &self.services, host, &mut self.refusals, &mut self.lowered)?;
-        for (index, words) in &outcome.words {
-            if self.told.get(index) != Some(words) {
-                if outcome.failed.contains(index) { warn!("{words}") } else { info!("{words}") }
-            }
-        }
-        self.told = outcome.words;
-        if outcome.changed > 0 {
-            self.caught_before = self.seatbelt.caught();
-        } else if pass.changed > 0 {
-            // The table was written. If somebody had deleted it, it counts from zero again.
-            let now = self.seatbelt.caught();
-            let count = |interface: &String| now.get(interface).copied().unwrap_or_default();
-            self.caught_before.iter_mut().for_each(|(interface, before)| *before = count(interface).min(*before));
-        }
-        let state = State {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            since: self.since,
-            policy: self.policy.without_long_list(),
-            allow_elided: self.policy.has_long_list(),
-            services: self.services.clone(),
-            programs: outcome.programs.iter().map(|key| key.as_str().to_owned()).collect(),
-            hook_reasons: outcome.reasons,
-            derived: host.derived.to_vec(),
-            caught_before: self.caught_before.clone(),
-            repairs: self.repairs_before + self.seatbelt.repairs(),
-            forgotten: self.forgotten_before + wall.forgotten(),
-        };
-        if self.written.as_ref() != Some(&state) {
-            wall.set_state(&state)?;
-            self.written = Some(state);
-        }
-        wall.retain_programs(self.lowered.programs())?;
-        pass.attached = outcome.attached;
-        pass.failed = outcome.failed.len();
-        pass.busy = outcome.busy;
-        pass.changed += outcome.changed;
-        if pass.failed == 0 && wall.retire_others()? {
-            info!("what another version of ollama-guard had attached is gone: this one has taken over");
-            pass.retry = Some(Duration::ZERO);
-        }
-        Ok(())
+    /// The rules go by names: without any fact about the interfaces they close the port on all that are not trusted.
+    fn close_by_name(&mut self) {
+        let (links, placements) = (Links::default(), Placements::default());
+        let derived = self.proxies.ports(&self.policy.services);
+        self.seatbelt.plan(&self.policy, &Host { links: &links, placements: &placements, derived: &derived });
+        self.seatbelt.pass(true);
     }
 }
 
-impl Pass {
-    /// All is as the policy wants it.
-    pub const fn is_complete(&self) -> bool {
-        self.failed == 0 && !self.busy && !self.seatbelt_failed
+/// What stays open, said once.
+fn spared(policy: &Policy, ways_in: &[Listener], before: &[Spared]) -> Vec<Spared> {
+    let spared = lockout::judge(policy, ways_in);
+    for one in spared.iter().filter(|one| !before.contains(one)) {
+        warn!("{one}; {}", lockout::INSIST);
     }
-}
-
-/// Interfaces that need a program, whatever their class.
-fn wants_program(placements: &Placements) -> BTreeSet<u32> {
-    let attach = |placement: &Placement| matches!(placement, Placement::Attach(..));
-    placements.by_index.iter().filter(|(_, placement)| attach(placement)).map(|(index, _)| *index).collect()
+    spared
 }
 
 fn now() -> u64 {

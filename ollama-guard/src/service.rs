@@ -1,4 +1,5 @@
-//! The daemon: takes the lock, enforces, says so, and then only reacts.
+//! The daemon: takes the lock, enforces, says so, and then only reacts. What it needs to react comes after enforcement, and
+//! may be missing.
 
 mod notify;
 mod source;
@@ -7,15 +8,16 @@ use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use notify::{Manager, words};
 use source::Source;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
-use crate::config;
+use crate::config::{self, lockout};
 use crate::control::Control;
 use crate::datapath::PinWatch;
 use crate::events::Events;
@@ -25,56 +27,103 @@ use crate::links::LinkEvents;
 use crate::observe::collect::collect;
 use crate::observe::metrics::Reload;
 use crate::policy::{Mode, Policy};
-use crate::reconcile::{InstanceLock, Pass, Reconciler};
+use crate::reconcile::{InstanceLock, LockError, Pass, Reconciler};
 use crate::seatbelt::{Author, Monitor, TABLE, Touched};
 
 /// Catches whatever an event missed.
 const FULL_PASS: Duration = Duration::from_secs(30);
 
-/// Enforces the policy until told to stop. Enforcement stays when this returns. `config` is the file it
-/// came from; `sockets` are those that systemd opened for the metrics.
-pub async fn run(policy: Policy, mut config: config::File, sockets: Vec<OwnedFd>) -> anyhow::Result<()> {
-    let _lock = InstanceLock::take(&policy.paths.run)?;
-    let links = LinkEvents::open().context("cannot listen for interface changes")?;
-    let mut links = Source::opened("interface changes", links);
-    let mut signals = Signals::listen()?;
+/// What stands before anything else is begun.
+#[derive(Debug)]
+pub struct Closed {
+    /// None where there can be no lock: that keeps nobody from enforcing.
+    _lock: Option<InstanceLock>,
+    reconciler: Reconciler,
+    pass: Option<Pass>,
+}
+
+/// Closes the ports in every layer that can be had. Fails if none can, or if another daemon does it already.
+pub fn close(policy: Policy) -> anyhow::Result<Closed> {
+    let lock = match InstanceLock::take(&policy.paths.run) {
+        Err(held @ LockError::Held { .. }) => return Err(held.into()),
+        Err(error) => {
+            warn!("a second daemon would not be noticed, and status knows little of this one: {error}");
+            None
+        }
+        Ok(lock) => Some(lock),
+    };
+    let mut reconciler = Reconciler::new(policy);
+    let pass = match reconciler.pass() {
+        Ok(pass) => {
+            if let Some(why) = pass.nothing(reconciler.policy()) {
+                bail!("NOTHING CAN BE ENFORCED, so the port may be open: {why}");
+            }
+            Some(pass)
+        }
+        Err(error) if !reconciler.stands() => {
+            return Err(error).context("NOTHING CAN BE ENFORCED, so the port may be open");
+        }
+        Err(error) => {
+            error!("not everything is in place, and is tried again: {}", in_words(&error));
+            None
+        }
+    };
+    Ok(Closed { _lock: lock, reconciler, pass })
+}
+
+/// Keeps the policy in force until told to stop. Enforcement stays when this returns. `config` is the file it came from;
+/// `sockets` are those that systemd opened for the metrics. Of everything that is opened here nothing is needed to enforce.
+pub async fn run(closed: Closed, mut config: config::File, sockets: Vec<OwnedFd>) {
+    let Closed { _lock, mut reconciler, pass } = closed;
     let mut manager = Manager::new();
-    let mut reconciler = Reconciler::new(policy).await?;
-    let pass = reconciler.pass()?;
-    announce(reconciler.policy(), &pass);
-    manager.passed(words(reconciler.policy(), &pass));
-    let (paths, file) = (reconciler.policy().paths.clone(), config.path().to_owned());
-    let _control = Control::start(&reconciler.policy().paths.run, Box::new(move || collect(&paths, &file)));
+    if let Some(pass) = &pass {
+        announce(reconciler.policy(), pass);
+        manager.passed(words(reconciler.policy(), pass));
+    }
     notify::ready();
+    let mut signals = Signals::listen();
+    let mut links = Source::new("interface changes");
+    let (paths, file) = (reconciler.policy().paths.clone(), config.path().to_owned());
+    let (ask, mut asked) = mpsc::channel(1);
+    let (known, mut ways_in) = mpsc::unbounded_channel();
+    lockout::look(&paths.run, known.clone());
+    let _control = Control::start(&reconciler.policy().paths.run, Box::new(move || collect(&paths, &file)), ask);
     let reloaded = Reload { successful: true, last_success: SystemTime::now() };
     let exporter = Exporter::start(Settings::new(reconciler.policy(), config.path().to_owned(), reloaded), sockets);
     let events = Events::start(reconciler.policy().paths.clone(), reconciler.services().clone());
+    reconciler.watch_proxies();
     let mut rules = Source::new("changes of the nftables rules");
     let mut pins = Source::new("removed pins");
     let root = reconciler.policy().paths.bpf.clone();
     let mut unfinished = Unfinished::new();
-    let mut due = unfinished.next(Some(&pass));
+    let mut due = unfinished.next(pass.as_ref());
     loop {
-        let mut reloading = false;
+        let mut reload: Option<Asked> = None;
         let (own, has_pins) = (reconciler.seatbelt_port(), reconciler.pins());
         tokio::select! {
             _ = links.news(LinkEvents::open, LinkEvents::changed) => {}
             () = sleep_until(due) => {}
-            changed = reconciler.proxies_changed() => changed?,
+            () = reconciler.proxies_changed() => {}
             () = touched(&mut rules, own) => {}
             _ = pins.news(|| PinWatch::open(&root), PinWatch::removed), if has_pins => {}
             () = manager.hungry() => {
                 manager.alive();
                 continue;
             }
-            _ = signals.hangup.recv() => {
-                reloading = true;
-                notify::reloading();
-                apply(&mut reconciler, &mut config, &exporter).await;
-                events.change(reconciler.services());
-            }
-            _ = signals.terminate.recv() => break,
-            _ = signals.interrupt.recv() => break,
+            () = heard(&mut signals.hangup) => reload = Some(None),
+            Some(answer) = asked.recv() => reload = Some(Some(answer)),
+            Some(listeners) = ways_in.recv() => if let Err(error) = reconciler.know(listeners) {
+                warn!("a port by which people get in may be guarded: {}", in_words(&error));
+            },
+            () = heard(&mut signals.terminate) => break,
+            () = heard(&mut signals.interrupt) => break,
+        }
+        let mut applied = Ok(());
+        if reload.is_some() {
+            notify::reloading();
+            applied = apply(&mut reconciler, &mut config, &exporter);
+            events.change(reconciler.services());
+            lockout::look(&reconciler.policy().paths.run, known.clone());
         }
         let done = reconciler.pass();
         match &done {
@@ -85,14 +134,26 @@ pub async fn run(policy: Policy, mut config: config::File, sockets: Vec<OwnedFd>
                 manager.passed(format!("what stood stays in force, but a pass failed: {error}"));
             }
         }
-        if reloading {
+        if let Some(asked) = reload {
             notify::ready();
+            // Whoever asked may be gone.
+            let _ = asked.map(|answer| answer.send(applied.and_then(|()| in_force(done.as_ref()))));
         }
         due = unfinished.next(done.as_ref().ok());
     }
     notify::stopping();
     info!("stopped watching; the port STAYS closed (open it again: ollama-guard down)");
-    Ok(())
+}
+
+/// Who asked for a reload, if they wait for what comes of it.
+type Asked = Option<oneshot::Sender<Result<(), String>>>;
+
+/// Is the new policy in force in every layer it wants?
+fn in_force(done: Result<&Pass, &anyhow::Error>) -> Result<(), String> {
+    let pass = done.map_err(in_words)?;
+    let missing: Vec<&str> =
+        [&pass.wall_failed, &pass.seatbelt_failed].into_iter().flatten().map(String::as_str).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("it is in force only partly: {}", missing.join("; "))) }
 }
 
 /// What a pass could not do is tried again soon, then ever less often.
@@ -133,7 +194,7 @@ impl Unfinished {
 }
 
 /// Puts a changed configuration in force; a faulty one changes nothing.
-async fn apply(reconciler: &mut Reconciler, config: &mut config::File, exporter: &Exporter) {
+fn apply(reconciler: &mut Reconciler, config: &mut config::File, exporter: &Exporter) -> Result<(), String> {
     let applied = match config.news() {
         Err(error) => Err(format!("the old one stays in force: {error}")),
         Ok(None) => {
@@ -141,11 +202,11 @@ async fn apply(reconciler: &mut Reconciler, config: &mut config::File, exporter:
             Ok(())
         }
         Ok(Some(policy)) => {
-            let applied = reconciler.set_policy(policy).await;
+            let applied = reconciler.set_policy(policy);
             applied.inspect_err(|_| config.forget()).map_err(|error| in_words(&error))
         }
     };
-    match applied {
+    match &applied {
         Ok(()) => {
             info!("configuration reloaded");
             let reloaded = Reload { successful: true, last_success: SystemTime::now() };
@@ -158,6 +219,7 @@ async fn apply(reconciler: &mut Reconciler, config: &mut config::File, exporter:
             exporter.change(|settings| settings.reload.successful = false);
         }
     }
+    applied
 }
 
 fn announce(policy: &Policy, pass: &Pass) {
@@ -167,7 +229,7 @@ fn announce(policy: &Policy, pass: &Pass) {
         Mode::Enforce => info!("{words}"),
         Mode::Observe => warn!("{words}"),
     }
-    if pass.failed > 0 || pass.seatbelt_failed {
+    if !pass.is_complete() {
         warn!("not everything is in place; see: ollama-guard status");
     }
 }
@@ -184,19 +246,27 @@ async fn touched(rules: &mut Source<Monitor>, own: Option<u32>) {
     }
 }
 
+/// Waits for a signal; for ever, if it cannot be listened for: the kernel then ends the process by it.
+async fn heard(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => pending().await,
+    }
+}
+
 struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
+    hangup: Option<Signal>,
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            hangup: listen(SignalKind::hangup())?,
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
+    fn listen() -> Self {
+        let listen = |kind| signal(kind).inspect_err(|error| warn!("cannot listen for signals: {error}")).ok();
+        Self {
+            hangup: listen(SignalKind::hangup()),
+            terminate: listen(SignalKind::terminate()),
+            interrupt: listen(SignalKind::interrupt()),
+        }
     }
 }

@@ -53,6 +53,13 @@ pub fn answers_soon(port: u16, (from, address): Attempt<'_>) -> Result<()> {
     })
 }
 
+/// The port is silent soon.
+pub fn silent_soon(port: u16, (from, address): Attempt<'_>) -> Result<()> {
+    wait::until(format!("{address}:{port} to be silent"), Duration::from_secs(10), || {
+        probe::http(from, address, port).is_ok_and(|outcome| outcome == Outcome::Silent)
+    })
+}
+
 /// The address that the kernel gives a client as its own.
 fn source((from, address): Attempt<'_>) -> Result<IpAddr> {
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };

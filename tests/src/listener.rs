@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::netns::Netns;
+use crate::probe;
+use crate::wait;
 use crate::witness::Witness;
 
 /// What the HTTP server answers, as Ollama does.
@@ -50,6 +52,15 @@ impl Listener {
         Ok(listener)
     }
 
+    /// Waits until the witness has read all that has arrived: when it has seen what the host now sends to itself.
+    pub fn settle(&self, ns: &Netns) -> Result<()> {
+        for socket in &self.sockets {
+            let own = probe::connect(ns, loopback(socket.local_addr()?), socket.local_addr()?.port())?;
+            seen(&self.witness, own.local_addr()?.port())?;
+        }
+        Ok(())
+    }
+
     /// The connections accepted so far.
     pub fn accepted(&self) -> Vec<Connection> {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -73,6 +84,7 @@ impl Drop for Listener {
 pub struct UdpEcho {
     /// Every datagram that came through to the port.
     pub witness: Witness,
+    port: u16,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -82,7 +94,7 @@ impl UdpEcho {
     pub fn start(ns: &Netns, port: u16) -> Result<Self> {
         let witness = Witness::udp(ns, port)?;
         let bound = ns.enter(|| everywhere(port).map(|address| bind(address, Type::DGRAM)))?;
-        let mut echo = Self { witness, stop: Arc::default(), threads: Vec::new() };
+        let mut echo = Self { witness, port, stop: Arc::default(), threads: Vec::new() };
         for socket in bound {
             let socket = UdpSocket::from(socket.with_context(|| format!("binding UDP port {port}"))?);
             socket.set_read_timeout(Some(Duration::from_millis(50)))?;
@@ -90,6 +102,16 @@ impl UdpEcho {
             echo.threads.push(thread::spawn(move || send_back(&socket, &stop)));
         }
         Ok(echo)
+    }
+
+    /// Waits until the witness has read all that has arrived: when it has seen what the host now sends to itself.
+    pub fn settle(&self, ns: &Netns) -> Result<()> {
+        for any in everywhere(self.port) {
+            let socket = ns.enter(|| UdpSocket::bind((any.ip(), 0)))??;
+            socket.send_to(b"last", (loopback(any), self.port))?;
+            seen(&self.witness, socket.local_addr()?.port())?;
+        }
+        Ok(())
     }
 }
 
@@ -100,6 +122,17 @@ impl Drop for UdpEcho {
             let _ = thread.join();
         }
     }
+}
+
+/// Waits until a witness has seen something from this port.
+fn seen(witness: &Witness, port: u16) -> Result<()> {
+    wait::until("what the host sends to itself", Duration::from_secs(5), || {
+        witness.seen().iter().any(|packet| packet.ports[0] == port)
+    })
+}
+
+fn loopback(family: SocketAddr) -> IpAddr {
+    if family.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
 }
 
 fn everywhere(port: u16) -> [SocketAddr; 2] {

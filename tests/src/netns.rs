@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, setns};
@@ -14,6 +16,7 @@ use serde_json::Value;
 
 use crate::leftovers;
 use crate::process::Process;
+use crate::wait;
 
 /// Where `ip netns` keeps its names.
 pub const DIRECTORY: &str = "/run/netns";
@@ -111,6 +114,15 @@ impl Netns {
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         let file = format!("/proc/sys/{}", key.replace('.', "/"));
         self.enter(|| fs::write(&file, value))?.with_context(|| format!("writing {value} to {file}"))
+    }
+
+    /// Waits until an address is this host's for packets too: by IPv6 some time after `ip address add` (`addrconf_dad_work`).
+    pub fn takes(&self, address: IpAddr) -> Result<()> {
+        let family = if address.is_ipv4() { "-4" } else { "-6" };
+        let local = || self.run("ip", &[family, "route", "show", "table", "local", &address.to_string()]);
+        wait::until("the address to be the host's", Duration::from_secs(10), || {
+            local().is_ok_and(|route| !route.is_empty())
+        })
     }
 
     /// Lets the namespace route, v4 and v6.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use ollama_guard::class::Class;
 use ollama_guard::config;
-use ollama_guard::datapath::{Enforced, PinDirectory, Reading, Target, Wall};
+use ollama_guard::datapath::{Enforced, PinDirectory, Reading, Receives, Target, Wall};
 use ollama_guard::plan::hook::Hook;
 use ollama_guard::plan::rules::KernelRules;
 use ollama_guard::plan::services::ServiceTable;
@@ -150,7 +150,7 @@ impl Stand {
     }
 
     fn lower(&mut self, text: &str, class: Class) -> Result<(Model, KernelRules)> {
-        let policy: Policy = config::parse(Path::new("test.toml"), text, &[])?;
+        let policy: Policy = config::parse(Path::new("test.toml"), text)?;
         self.services = self.services.update(&policy).0;
         let name = INTERFACE.parse()?;
         let rules = KernelRules::lower(&policy, &self.services, &BTreeSet::new(), class, &name);
@@ -163,9 +163,10 @@ impl Stand {
         let target = Target {
             interface: self.interface,
             name: INTERFACE,
-            layer3,
+            receives: if layer3 { Receives::Packets } else { Receives::Frames },
             current,
             native: false,
+            makes_no_qdisc: false,
             rules,
             hooks: &[hook],
         };

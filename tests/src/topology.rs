@@ -91,21 +91,26 @@ impl World {
 
     /// A container: 172.17.0.2 and `fd17::2` on the bridge `docker0`, as a container engine would put it there.
     pub fn container(&self) -> Result<Side> {
+        self.container_on("docker0")
+    }
+
+    /// The same on a bridge of any name.
+    pub fn container_on(&self, bridge: &'static str) -> Result<Side> {
         let guard = Addresses::new("172.17.0.1", "fd17::1")?;
         let own = Addresses::new("172.17.0.2", "fd17::2")?;
         let ns = Netns::new("container")?;
         self.guard.forward()?;
         self.guard.ip(&format!(
-            "link add docker0 type bridge\n\
+            "link add {bridge} type bridge\n\
              link add veth0 type veth peer name eth0 netns {}\n\
-             link set veth0 master docker0\n\
+             link set veth0 master {bridge}\n\
              link set veth0 up",
             ns.name()
         ))?;
-        address(&self.guard, "docker0", guard, 16)?;
+        address(&self.guard, bridge, guard, 16)?;
         address(&ns, "eth0", own, 16)?;
         ns.ip(&format!("route add default via {}\nroute add default via {}", guard.v4, guard.v6))?;
-        Ok(Side { ns, interface: "docker0", guard, own })
+        Ok(Side { ns, interface: bridge, guard, own })
     }
 
     /// A laptop elsewhere on the internet: 198.51.100.0/24 and `2001:db8:2::/64`, routed by the internet side.

@@ -44,6 +44,20 @@ pub struct Walk {
 impl Walk {
     /// Loads the program for this way, with these constants.
     pub fn new(way: Way, rules: &Rules) -> Result<Self> {
+        let name = match way {
+            Way::Xdp => "guard_xdp_frags",
+            Way::Tc => "guard_tc",
+            Way::TcLayer3 => "guard_tc_l3",
+        };
+        Self::of(name, way, rules)
+    }
+
+    /// The program on members of bridges, bonds and teams.
+    pub fn member(rules: &Rules) -> Result<Self> {
+        Self::of("guard_tc_member", Way::Tc, rules)
+    }
+
+    fn of(name: &str, way: Way, rules: &Rules) -> Result<Self> {
         let mut object = Object::parse(OBJECT)?;
         object.patch_map_data(HashMap::from([("RULES", (rules.as_bytes(), true))]))?;
         let described: BTreeMap<String, aya_obj::Map> =
@@ -54,7 +68,7 @@ impl Walk {
         object.relocate_calls(&sections)?;
         let mut memory = Memory::default();
         let maps = Maps::new(described.values(), &mut memory);
-        Ok(Self { way, code: program(&object, way)?.instructions.clone(), memory, maps })
+        Ok(Self { way, code: program(&object, name)?.instructions.clone(), memory, maps })
     }
 
     /// How many instructions it has.
@@ -69,12 +83,7 @@ impl Walk {
     }
 }
 
-fn program(object: &Object, way: Way) -> Result<&Function> {
-    let name = match way {
-        Way::Xdp => "guard_xdp_frags",
-        Way::Tc => "guard_tc",
-        Way::TcLayer3 => "guard_tc_l3",
-    };
+fn program<'a>(object: &'a Object, name: &str) -> Result<&'a Function> {
     let program = object.programs.get(name).with_context(|| format!("the object has no program {name}"))?;
     object.functions.get(&program.function_key()).with_context(|| format!("{name} has no code"))
 }

@@ -46,8 +46,10 @@ fn ours(ns: &Netns, interface: &str) -> Result<(Value, Value, Value)> {
     Ok((ours["pref"].clone(), ours["options"]["handle"].clone(), ours["options"]["prog"]["id"].clone()))
 }
 
-fn has_clsact(ns: &Netns, interface: &str) -> Result<bool> {
-    Ok(ns.run("tc", &["qdisc", "show", "dev", interface])?.contains("clsact"))
+/// A clsact or an ingress qdisc, whoever made it.
+fn has_qdisc(ns: &Netns, interface: &str) -> Result<bool> {
+    let qdiscs = ns.run("tc", &["qdisc", "show", "dev", interface])?;
+    Ok(qdiscs.contains("clsact") || qdiscs.contains("ingress"))
 }
 
 /// Sends datagrams to the guarded port at both addresses until told to stop; says how many left.
@@ -114,7 +116,7 @@ fn strangers_are_dropped_and_counted_and_friends_are_not() -> Result<()> {
     assert_eq!(ours(&world.guard, "inet0")?, before, "a restart that changes nothing touches nothing");
 
     guard.down()?;
-    assert!(!has_clsact(&world.guard, "inet0")? && !has_clsact(&world.guard, "lan0")?);
+    assert!(!has_qdisc(&world.guard, "inet0")? && !has_qdisc(&world.guard, "lan0")?);
     assert!(probe::http(&internet.ns, internet.guard.v4, PORT)?.is_open());
     Ok(())
 }
@@ -155,17 +157,67 @@ fn a_reload_swaps_in_place_and_counts_every_packet_once() -> Result<()> {
 }
 
 #[test]
-fn a_deleted_qdisc_or_filter_is_back_at_once() -> Result<()> {
+fn a_deleted_filter_is_back_at_once() -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("tc"));
     let world = World::new()?;
     let internet = world.internet()?;
     let mut guard = Guard::start(&world.guard, &policy("clsact", &[PORT]))?;
-    for deletion in [&["qdisc", "del", "dev", "inet0", "clsact"][..], &["filter", "del", "dev", "inet0", "ingress"]] {
-        world.guard.run("tc", deletion)?;
-        wait::until("the filter", AT_ONCE, || ours(&world.guard, "inet0").is_ok())?;
-        assert_eq!(probe::udp(&internet.ns, internet.guard.v4, PORT)?, Outcome::Silent);
-    }
+    world.guard.run("tc", &["filter", "del", "dev", "inet0", "ingress"])?;
+    wait::until("the filter", AT_ONCE, || ours(&world.guard, "inet0").is_ok())?;
+    assert_eq!(probe::udp(&internet.ns, internet.guard.v4, PORT)?, Outcome::Silent);
     guard.down()?;
+    Ok(())
+}
+
+/// How a traffic shaper begins: what is there goes, its own qdisc comes. Without ours it would succeed, and so it does with
+/// it: the guard takes another hook until there is a qdisc to move into.
+#[test]
+fn a_shaper_gets_the_place_of_the_qdisc_and_the_port_stays_closed() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("tc"));
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let echo = UdpEcho::start(&world.guard, PORT)?;
+    let mut guard = Guard::start(&world.guard, &policy("clsact", &[PORT]))?;
+    let tc = |line: &str| world.guard.run("tc", &line.split(' ').collect::<Vec<_>>());
+    let guarded_by = |what: &str, hooks: &[&str]| {
+        guard.interface_when("inet0", what, |row| hooks.iter().any(|hook| row["hook"] == *hook))?;
+        assert_eq!(guard.status()?["enforcing"], true);
+        for address in internet.guard.both() {
+            assert_eq!(probe::udp(&internet.ns, address, PORT)?, Outcome::Silent, "{what}");
+        }
+        anyhow::Ok(())
+    };
+    // TCX, or on kernels before 6.6 generic XDP.
+    let other = ["tcx", "xdp-generic"];
+    tc("qdisc del dev inet0 ingress")?;
+    guarded_by("another hook", &other)?;
+    assert!(guard.interface("inet0")?["hook_reason"].as_str().is_some_and(|why| why.contains("left free")));
+    tc("qdisc add dev inet0 handle ffff: ingress")?;
+    guarded_by("a filter in theirs", &["clsact"])?;
+    tc("filter add dev inet0 parent ffff: protocol ip prio 50 u32 match u32 0 0 flowid :1")?;
+    assert_eq!(ours(&world.guard, "inet0")?.0, 1);
+    guarded_by("ours first", &["clsact"])?;
+
+    // Once more, with both qdiscs: the filter goes with each, and moves into the next.
+    for (delete, add) in [
+        ("qdisc del dev inet0 ingress", "qdisc add dev inet0 clsact"),
+        ("qdisc del dev inet0 clsact", "qdisc add dev inet0 ingress"),
+    ] {
+        tc(delete)?;
+        guarded_by(delete, &other)?;
+        tc(add)?;
+        guarded_by(add, &["clsact"])?;
+    }
+    // In one go, as a script does it.
+    for _ in 0..5 {
+        tc("qdisc del dev inet0 ingress")?;
+        tc("qdisc add dev inet0 ingress")?;
+    }
+    guarded_by("a script", &["clsact"])?;
+    assert_eq!(echo.witness.seen(), []);
+
+    guard.down()?;
+    assert!(has_qdisc(&world.guard, "inet0")?, "it is theirs");
     Ok(())
 }
 
@@ -196,15 +248,15 @@ fn filters_of_others_stay_and_are_told_of_if_they_come_first() -> Result<()> {
     guard.down()?;
     let left: Vec<_> = filters(ns, "inet0", "ingress")?;
     assert_eq!(left.iter().map(|filter| &filter["options"]["handle"]).collect::<Vec<_>>(), ["0x1"]);
-    assert!(!filters(ns, "inet0", "egress")?.is_empty() && has_clsact(ns, "inet0")?);
+    assert!(!filters(ns, "inet0", "egress")?.is_empty() && has_qdisc(ns, "inet0")?);
     assert!(filters(ns, "lan0", "ingress")?.iter().all(|filter| filter["kind"] == "u32"));
 
-    // The clsact qdisc is ours if we made it, until somebody else moves in.
+    // The qdisc is ours if we made it, until somebody else moves in.
     tc("qdisc del dev inet0 clsact")?;
     let mut guard = Guard::start(ns, &policy("clsact", &[PORT]))?;
-    tc("filter add dev inet0 egress prio 3 protocol all u32 match u32 0 0")?;
+    tc("filter add dev inet0 ingress prio 3 protocol all u32 match u32 0 0xffffffff")?;
     guard.down()?;
-    assert!(has_clsact(ns, "inet0")? && filters(ns, "inet0", "ingress")?.is_empty());
+    assert!(has_qdisc(ns, "inet0")? && !filters(ns, "inet0", "ingress")?.iter().any(is_ours));
     Ok(())
 }
 
@@ -242,7 +294,7 @@ fn no_stranger_gets_through_while_the_hook_changes() -> Result<()> {
                 // The reload may come between the two looks, or between them and the one before.
                 wait::until("the qdisc to be there for a filter, and only then", Duration::from_secs(10), || {
                     let filtered = guard.interface("inet0").is_ok_and(|row| row["hook"] == "clsact");
-                    has_clsact(&world.guard, "inet0").is_ok_and(|has| has == filtered)
+                    has_qdisc(&world.guard, "inet0").is_ok_and(|has| has == filtered)
                 })?;
             }
             Ok::<_, anyhow::Error>(())

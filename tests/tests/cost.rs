@@ -50,7 +50,7 @@ fn cases() -> Vec<Case> {
 
 /// The last of the case's frames.
 fn walk(case: &Case, way: Way) -> Result<Steps> {
-    let policy = config::parse(Path::new("test.toml"), POLICY, &[])?;
+    let policy = config::parse(Path::new("test.toml"), POLICY)?;
     let services = ServiceTable::default().update(&policy).0;
     let rules = KernelRules::lower(&policy, &services, &BTreeSet::new(), case.class, &"eth0".parse()?);
     let mut walk = Walk::new(way, &rules.constants(0))?;
@@ -102,6 +102,24 @@ fn no_way_through_the_programs_got_longer() -> Result<()> {
         compare(&figures, table, &["instructions executed", "calls"])?;
     }
     Ok(())
+}
+
+/// On a port of a bridge nearly all frames are others' affair: they are out after one look, whatever they hold.
+#[test]
+fn a_member_s_frames_are_out_after_one_look() -> Result<()> {
+    let policy = config::parse(Path::new("test.toml"), POLICY)?;
+    let services = ServiceTable::default().update(&policy).0;
+    let rules = KernelRules::lower(&policy, &services, &BTreeSet::new(), Class::Guarded, &"eth0".parse()?);
+    let mut figures = BTreeMap::new();
+    for (name, packet) in [("bridged, unrelated", Packet::v4(443)), ("bridged, guarded", Packet::v6(11434))] {
+        let Steps { answer, instructions, calls } = Walk::member(&rules.constants(0))?.frame(&packet.bytes())?;
+        ensure!(answer == u32::MAX, "{name}: {answer}");
+        figures.insert(name.to_owned(), vec![instructions, calls]);
+    }
+    let drops = Packet { to: [0x01, 0x80, 0xc2, 0, 0, 0x0e], ..Packet::v4(11434) };
+    let steps = Walk::member(&rules.constants(0))?.frame(&drops.bytes())?;
+    ensure!(steps.answer == 2, "to a link-local address: {steps:?}");
+    compare(&figures, "tc-member", &["instructions executed", "calls"])
 }
 
 #[test]

@@ -5,18 +5,23 @@
 //! Many kernels are built without some of these; those of the virtual machines have them all: `cargo xtask test --vm`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::claims::{Attempt, answers, answers_soon, attempts, silent};
+use tests::frames::Wire;
 use tests::guard::Guard;
 use tests::layers::Layers;
-use tests::listener::Listener;
+use tests::listener::{Listener, UdpEcho};
+use tests::netns::Netns;
+use tests::packet::{Network, Packet, V4, V6};
 use tests::probe::{self, Outcome};
 use tests::topology::{Side, World};
 use tests::wireguard::{Tunnel, TunnelEnd};
-use tests::{require, requires};
+use tests::{require, requires, wait};
 
 const PORT: u16 = 11434;
+const OTHER: u16 = 8080;
 
 macro_rules! on_devices {
     ($module:ident, $layers:ident, $($test:ident),+ $(,)?) => {
@@ -30,20 +35,29 @@ macro_rules! on_devices {
     };
 }
 
-on_devices!(wall, Tc, vlan_in_the_frame, vlan_off_the_frame, bond, vrf, macvlan, ipvlan_l2, ipvlan_l3, wireguard);
-on_devices!(
-    seatbelt,
-    Seatbelt,
+macro_rules! in_each_arrangement {
+    ($($test:ident),+ $(,)?) => {
+        on_devices!(wall, Tc, $($test),+);
+        on_devices!(seatbelt, Seatbelt, $($test),+);
+        on_devices!(both, Both, $($test),+);
+    };
+}
+
+in_each_arrangement!(
     vlan_in_the_frame,
     vlan_off_the_frame,
     bond,
+    bond_in_reserve,
+    brouted,
     vrf,
     macvlan,
     ipvlan_l2,
     ipvlan_l3,
+    ipvlan_l2_elsewhere,
+    ipvlan_l3_elsewhere,
+    ipvlan_l3s_elsewhere,
     wireguard
 );
-on_devices!(both, Both, vlan_in_the_frame, vlan_off_the_frame, bond, vrf, macvlan, ipvlan_l2, ipvlan_l3, wireguard);
 
 /// What a list of trusted names opens, and to whom.
 struct Trust<'a> {
@@ -142,6 +156,78 @@ fn bond(layers: Layers) -> Result<()> {
     )
 }
 
+/// A member that the bond does not use keeps what is sent to link-local addresses to itself (`bond_handle_frame`,
+/// `drivers/net/bonding/bond_main.c`): a datagram in such a frame arrives on the member.
+fn bond_in_reserve(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let internet = world.internet()?;
+    world.guard.ip("link add spare0 type veth peer name spare1\n\
+         link set spare1 up\n\
+         link add bond0 type bond mode active-backup miimon 100\n\
+         link set inet0 down\n\
+         address flush dev inet0\n\
+         link set spare0 master bond0\n\
+         link set inet0 master bond0\n\
+         link set bond0 up\n\
+         address add 203.0.113.1/24 dev bond0\n\
+         address add 2001:db8:1::1/64 dev bond0 nodad")?;
+    let (port, other) = (UdpEcho::start(&world.guard, PORT)?, UdpEcho::start(&world.guard, OTHER)?);
+    let wire = Wire::open(&internet.ns, "eth0")?;
+    let frames = |port| {
+        let v4 = Packet { network: Network::V4(V4::new(internet.own.v4, internet.guard.v4)), ..Packet::v4(port) };
+        let v6 = Packet { network: Network::V6(V6::new(internet.own.v6, internet.guard.v6)), ..Packet::v6(port) };
+        [v4, v6].map(|packet| Packet { to: [0x01, 0x80, 0xc2, 0, 0, 0x0e], ..packet.udp() }.bytes())
+    };
+    // How many of two reach the guarded port. Those to the other one say when they have had their time.
+    let arrived = || -> Result<usize> {
+        port.witness.clear();
+        other.witness.clear();
+        wait::until("the last ones", Duration::from_secs(20), || {
+            let sent = [PORT, OTHER].iter().flat_map(|port| frames(*port)).try_for_each(|frame| wire.send(&frame));
+            sent.is_ok() && internet.own.both().iter().all(|own| other.witness.sources().contains(own))
+        })?;
+        let knock = |address: &str| probe::udp(&world.guard, address.parse::<IpAddr>()?, PORT);
+        ensure!([knock("127.0.0.1")?, knock("::1")?].iter().all(|knock| matches!(knock, Outcome::Open(_))));
+        Ok(internet.own.both().iter().filter(|own| port.witness.sources().contains(own)).count())
+    };
+    ensure!(arrived()? == 2, "an unguarded host");
+    let service = format!("[[service]]\nname = \"x\"\nports = [{PORT}]\nprotocols = [\"udp\"]\n");
+    // By clsact, because before 6.6 veths in a bond have no program but by that.
+    let policy = layers.policy(&format!("{service}[interfaces]\ntrusted = [\"lo\"]\n[metrics]\nlisten = \"\""));
+    let mut guard = Guard::managed(&world.guard, &policy.replace("\"tc\"", "\"clsact\""))?;
+    ensure!(arrived()? == 0, "a guarded one");
+    if layers == Layers::Tc {
+        ensure!(guard.interface("inet0")?["dropped_packets"].as_u64() >= Some(2), "{}", guard.interface("inet0")?);
+    }
+    guard.down()
+}
+
+/// A frame that a bridge is told to route (`br_handle_frame`, `net/bridge/br_input.c`) arrives on its port. The eBPF layer
+/// sees what it sees of any frame, and cannot know; nftables stops it by the port's name.
+fn brouted(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard(), requires::tool("ebtables-legacy"));
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let rule = ["-t", "broute", "-A", "BROUTING", "-i", "inet0", "-j", "DROP"];
+    if let Err(error) = world.guard.run("ebtables-legacy", &rule) {
+        println!("this kernel does not know the table: {error:#}");
+        return Ok(());
+    }
+    world.guard.ip("link add br0 type bridge\nlink set br0 up\nlink set inet0 master br0")?;
+    let everybody = attempts([&internet]);
+    let listener = Listener::http(&world.guard, PORT)?;
+    everybody.iter().try_for_each(|attempt| answers_soon(PORT, *attempt)).context("an unguarded host")?;
+    let mut guard =
+        Guard::managed(&world.guard, &layers.policy("[interfaces]\ntrusted = [\"lo\"]\n[metrics]\nlisten = \"\""))?;
+    if layers == Layers::Tc {
+        answers(PORT, &everybody).context("what the eBPF layer cannot know")?;
+    } else {
+        silent(&listener, PORT, &everybody)?;
+    }
+    guard.down()
+}
+
 /// A slave of a VRF is judged by its own name; the kernel shows its packets twice, once as the VRF's.
 fn vrf(layers: Layers) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
@@ -210,6 +296,54 @@ fn ipvlan(layers: Layers, kind: &str) -> Result<()> {
             Trust { names: &["inet0", "child0"], opens: everybody.clone() },
         ],
     )
+}
+
+fn ipvlan_l2_elsewhere(layers: Layers) -> Result<()> {
+    ipvlan_elsewhere(layers, "l2")
+}
+
+fn ipvlan_l3_elsewhere(layers: Layers) -> Result<()> {
+    ipvlan_elsewhere(layers, "l3")
+}
+
+fn ipvlan_l3s_elsewhere(layers: Layers) -> Result<()> {
+    ipvlan_elsewhere(layers, "l3s")
+}
+
+/// A child in a container is another machine, as a macvlan child is, and may have an Ollama of its own; its parent is closed
+/// all the same, by whichever of its addresses. The eBPF layer needs a host that forwards, as those with containers do.
+fn ipvlan_elsewhere(layers: Layers, mode: &str) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let internet = world.internet()?;
+    world.guard.forward()?;
+    world.guard.ip("address add 10.99.0.1/32 dev lo\naddress add fd99::1/128 dev lo")?;
+    let listener = Listener::http(&world.guard, PORT)?;
+    // As a container engine does it: made here, then moved.
+    let other = Netns::new("other")?;
+    world
+        .guard
+        .ip(&format!("link add child1 link inet0 type ipvlan mode {mode}\nlink set child1 netns {}", other.name()))?;
+    other.ip("link set lo up\n\
+         link set child1 up\n\
+         address add 203.0.113.44/24 dev child1\n\
+         address add 2001:db8:1::44/64 dev child1 nodad")?;
+    let _theirs = Listener::http(&other, PORT)?;
+    let child = at(&internet, ["203.0.113.44", "2001:db8:1::44"])?;
+    let far = at(&internet, ["10.99.0.1", "fd99::1"])?;
+    let by_parent = if mode == "l2" { far.clone() } else { [far.clone(), child.clone()].concat() };
+    for (_, address) in by_parent {
+        let parent = if address.is_ipv4() { IpAddr::from(internet.guard.v4) } else { internet.guard.v6.into() };
+        internet.ns.ip(&format!("route add {address} via {parent}"))?;
+    }
+    let host = [attempts([&internet]), far].concat();
+    answers(PORT, &[child.clone(), host.clone()].concat()).context("an unguarded host")?;
+
+    let policy = layers.policy("[interfaces]\ntrusted = [\"lo\"]\n[metrics]\nlisten = \"\"");
+    let mut guard = Guard::managed(&world.guard, &policy)?;
+    silent(&listener, PORT, &host).context("the host beside a child")?;
+    answers(PORT, &child).context("another's Ollama by the same MAC address")?;
+    guard.down()
 }
 
 /// A child of `inet0` in the same namespace, with addresses of its own.

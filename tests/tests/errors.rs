@@ -175,17 +175,22 @@ fn an_interface_that_is_not_there_is_no_error() -> Result<()> {
     Ok(())
 }
 
+/// The port is closed all the same: without the directory there is no lock, and no socket to ask at.
 #[test]
 fn a_run_directory_that_cannot_be_written_is_named() -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
     let world = World::new()?;
-    let (guard, _run) = prepared(&world.guard)?;
+    let _internet = world.internet()?;
+    let (mut guard, _run) = prepared(&world.guard)?;
     // Below a file, and in a file system that nobody can write, be it root.
     for run in [guard.config().join("run"), "/proc/ollama-guard".into()] {
         configure(&guard, guard.pins(), &run)?;
-        said(&guard.command(&["run"])?, 1, &[&run.display().to_string()])?;
+        guard.run()?;
+        guard.process()?.logged(&run.display().to_string(), Duration::from_secs(10))?;
+        guard.process()?.logged(" enforcing ", Duration::from_secs(20))?;
+        ensure!(guard.interface("inet0")?["hook"] == "tcx", "{}", guard.log());
+        guard.stop()?;
     }
-    assert!(!guard.pins().exists(), "nothing was begun");
     Ok(())
 }
 

@@ -31,7 +31,7 @@ fn three_hundred_interfaces_fit_a_screen() -> Result<()> {
     let took = start.elapsed();
     println!("{text}in {took:?}");
     ensure!(text.lines().count() < 24 && text.contains("inet0 "), "{text}");
-    ensure!(text.contains("… and 300 interfaces without a packet to a guarded port; --all shows them"), "{text}");
+    ensure!(text.contains("… and 300 quiet interfaces; --all shows them"), "{text}");
     ensure!(!text.contains('\x1b') && text.contains(" · enforcing ollama (tcp 11434)"), "{text}");
     ensure!(took < Duration::from_secs(3), "{took:?}");
     let all = screen(&guard, &["--all"])?;
@@ -53,9 +53,9 @@ fn watching_shows_rates() -> Result<()> {
     let watch = world.guard.spawn(binary, &["status", "--watch", "--config", config])?;
     let documents = world.guard.spawn(binary, &["status", "--watch=1", "--json", "--config", config])?;
     let row = |text: &str| -> Option<u64> {
-        // INTERFACE CLASS HOOK PASSED PER S DROPPED PER S LAST DROP
+        // INTERFACE PORT CLASS HOOK PASSED PER S DROPPED PER S LAST DROP
         let row = text.lines().rev().find(|line| line.starts_with("inet0 "))?;
-        row.split_whitespace().nth(6)?.parse().ok()
+        row.split_whitespace().nth(7)?.parse().ok()
     };
     wait::until("a rate", SOON, || {
         let sent = tests::probe::tcp(&internet.ns, internet.guard.v4, 11434);
@@ -80,16 +80,16 @@ fn a_refused_container_is_told_the_line_that_lets_it_in() -> Result<()> {
     silent(&listener, 11434, &attempts([&container]))?;
     let text = screen(&guard, &[])?;
     let line = "container_access = \"allow\"";
-    ensure!(text.contains("containers behind docker0 were refused "), "{text}");
+    ensure!(text.contains(" from containers on docker0 to this host's guarded ports were dropped"), "{text}");
     ensure!(
-        text.contains(&format!("to let them: {line} under [interfaces] in {}", guard.config().display())),
+        text.contains(&format!("to allow them: {line} under [interfaces] in {}", guard.config().display())),
         "{text}"
     );
     // And it does.
     guard.reload(&format!("seatbelt = false\n[interfaces]\n{line}"))?;
     let answers = || tests::claims::answers(11434, &attempts([&container])).is_ok();
     wait::until("the container to be answered", SOON, answers)?;
-    ensure!(!screen(&guard, &[])?.contains("to let them:"));
+    ensure!(!screen(&guard, &[])?.contains("to allow them:"));
     Ok(())
 }
 

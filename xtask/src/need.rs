@@ -113,7 +113,9 @@ pub(crate) const MACHINE: &[Need] = &[
     program("qemu-system-x86_64", "runs other kernels than this machine's",      "qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86"),
     program("debootstrap",        "makes the system that `--vm boot` boots",     "debootstrap",     "debootstrap",       "debootstrap"),
     program("cpio",               "packs it",                                    "cpio",            "cpio",              "cpio"),
+    program("ebtables-legacy",    "tells a bridge to route what it would bridge", "ebtables",        "ebtables-legacy",   "ebtables"),
     program("depmod",             "lists the modules of an unpacked kernel",     "kmod",            "kmod",              "kmod"),
+    program("ipvsadm",            "virtual services, as load balancers set them", "ipvsadm",         "ipvsadm",           "ipvsadm"),
 ];
 
 /// A compiler with its library source, for distributions whose rustc is new enough; rustup is asked first.

@@ -1,7 +1,7 @@
 //! What becomes of a packet under every policy.
 
 use ollama_guard_common::abi::{InterfaceClass, ServiceIndex};
-use ollama_guard_common::{Ambiguity, Decision, Fate, Outcome, Verdict, classify_ethernet, judge, suspect};
+use ollama_guard_common::{Ambiguity, Decision, Fate, Outcome, Verdict, classify_ethernet, is_ours, judge, suspect};
 use proptest::prelude::*;
 
 use crate::model::{Fixed, GUARDED, OTHER};
@@ -10,7 +10,8 @@ use crate::packet::{Extension, Fragment, Packet};
 
 /// What the whole machine says of a frame; `None`: passed without being counted.
 fn decide(policy: Fixed, frame: &[u8]) -> Option<Decision> {
-    suspect(&policy, classify_ethernet(frame)).map(|suspect| judge(&policy, frame, suspect))
+    let suspect = suspect(&policy, classify_ethernet(frame)).filter(|suspect| is_ours(&policy, frame, *suspect))?;
+    Some(judge(&policy, frame, suspect))
 }
 
 fn outcome(policy: Fixed, packet: &Packet) -> Option<Outcome> {
@@ -21,7 +22,7 @@ fn policy() -> impl Strategy<Value = Fixed> {
     let class =
         prop_oneof![Just(InterfaceClass::Guarded), Just(InterfaceClass::Container), Just(InterfaceClass::Trusted)];
     (class, any::<[bool; 6]>()).prop_map(|(class, [observes, containers_may_enter, forwards, udp, allows, local])| {
-        Fixed { class, observes, containers_may_enter, forwards, udp, allows, local }
+        Fixed { class, observes, containers_may_enter, forwards, udp, allows, local, proxied: false }
     })
 }
 
@@ -49,6 +50,19 @@ fn a_container_reaches_everything_but_the_host() {
         assert_eq!(outcome(Fixed { local: false, ..plain }, &packet), Some(Outcome::PassedForwarded));
         assert_eq!(outcome(Fixed { containers_may_enter: true, ..plain }, &packet), Some(Outcome::PassedContainer));
     }
+}
+
+#[test]
+fn a_proxied_port_is_guarded_for_this_host_s_addresses_only() {
+    let proxied = Fixed { proxied: true, ..Fixed::default() };
+    let (v4, v6) = (Packet::v4(GUARDED), Packet::v6(GUARDED));
+    assert_eq!(outcome(proxied, &v4), Some(Outcome::DroppedUntrusted));
+    assert_eq!(outcome(proxied, &v6), None, "its proxy does not listen there");
+    for class in [InterfaceClass::Guarded, InterfaceClass::Container, InterfaceClass::Trusted] {
+        assert_eq!(outcome(Fixed { local: false, class, ..proxied }, &v4), None, "it is another machine's");
+    }
+    let everybody = v4.with_v4(|header| header.destination = "224.0.0.1".parse().unwrap());
+    assert_eq!(outcome(Fixed { local: false, ..proxied }, &everybody), Some(Outcome::DroppedUntrusted));
 }
 
 #[test]

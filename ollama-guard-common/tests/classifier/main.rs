@@ -7,6 +7,8 @@ mod packet;
 mod addresses;
 mod cases;
 mod decision;
+mod inside;
+mod length;
 mod model;
 mod outcomes;
 mod properties;

@@ -21,6 +21,9 @@ pub(crate) fn told(traffic: Traffic) -> Truth {
         Traffic::Other | Traffic::Ip(_, Transport::Other) => Truth::Unrelated,
         Traffic::Ip(_, Transport::Port(Protocol::Tcp, port)) => Truth::Tcp(port),
         Traffic::Ip(_, Transport::Port(Protocol::Udp, port)) => Truth::Udp(port),
+        Traffic::Ip(_, Transport::Inside(Protocol::Tcp, port)) => Truth::TcpInside(port),
+        Traffic::Ip(_, Transport::Inside(Protocol::Udp, port)) => Truth::UdpInside(port),
+        Traffic::Ip(_, Transport::Packet(_)) => panic!("not looked inside"),
         Traffic::Ip(_, Transport::Ambiguous(ambiguity, _)) | Traffic::Ambiguous(ambiguity) => {
             Truth::Hidden(why(ambiguity))
         }
@@ -38,6 +41,8 @@ pub(crate) struct Fixed {
     pub(crate) udp: bool,
     pub(crate) allows: bool,
     pub(crate) local: bool,
+    /// The port is a proxied one, whose proxy listens at all addresses of IPv4.
+    pub(crate) proxied: bool,
 }
 
 impl Default for Fixed {
@@ -50,6 +55,7 @@ impl Default for Fixed {
             udp: false,
             allows: false,
             local: true,
+            proxied: false,
         }
     }
 }
@@ -85,5 +91,17 @@ impl Policy for Fixed {
 
     fn is_for_this_host(&self, _: Address, _: Address) -> bool {
         self.local
+    }
+
+    fn is_surely_for_this_host(&self, _: Address, _: Address) -> bool {
+        self.local
+    }
+
+    fn is_proxied(&self, _: Protocol, _: u16) -> bool {
+        self.proxied
+    }
+
+    fn is_proxied_at(&self, _: Protocol, _: u16, address: Address) -> bool {
+        self.proxied && address == Address::v4([0; 2])
     }
 }

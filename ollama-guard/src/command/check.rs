@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::load;
 use super::output::{Document, print, print_json};
 use crate::cli::CheckArgs;
-use crate::config::{self, ConfigError, Fault};
+use crate::config::{self, ConfigError, Fault, lockout};
 use crate::exit::Exit;
 use crate::exporter::web::{self, WebError};
 use crate::policy::Policy;
@@ -43,7 +43,14 @@ pub fn check(file: Option<&Path>, args: &CheckArgs) -> anyhow::Result<Exit> {
 }
 
 fn warnings(policy: &Policy, ports: Option<RangeInclusive<u16>>) -> String {
-    suspicious(policy, ports).iter().map(|warning| format!("\nWARNING {warning}\n")).collect::<Vec<_>>().concat()
+    suspicions(policy, ports).iter().map(|warning| format!("\nWARNING {warning}\n")).collect::<Vec<_>>().concat()
+}
+
+/// What is probably not meant, and what stays open as this host is now.
+fn suspicions(policy: &Policy, ports: Option<RangeInclusive<u16>>) -> Vec<String> {
+    let spared = lockout::judge(policy, &lockout::listeners());
+    let open = spared.iter().map(|spared| format!("{spared}; {}", lockout::INSIST));
+    suspicious(policy, ports).into_iter().chain(open).collect()
 }
 
 /// `check --json`; described in docs/json.md.
@@ -62,7 +69,7 @@ fn document<'a>(
     web: Option<&WebError>,
     ports: Option<RangeInclusive<u16>>,
 ) -> Report<'a> {
-    let warnings = policy.map(|policy| suspicious(policy, ports)).unwrap_or_default();
+    let warnings = policy.map(|policy| suspicions(policy, ports)).unwrap_or_default();
     let mut errors = policy.err().map(ConfigError::faults).unwrap_or_default();
     errors.extend(web.map(|error| Fault::of_named_file("metrics.web_config", error)));
     Report { file, valid: errors.is_empty(), policy: policy.ok(), warnings, errors }

@@ -5,8 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::Signal;
 
 use super::load_to_look;
 use super::output::print;
@@ -14,7 +13,7 @@ use crate::datapath::PinDirectory;
 use crate::exit::Exit;
 use crate::observe::text::services;
 use crate::policy::Paths;
-use crate::reconcile::Holder;
+use crate::reconcile::{Holder, record};
 use crate::seatbelt::{Seatbelt, TABLE};
 
 /// How long a daemon may take to end.
@@ -26,6 +25,7 @@ pub(super) fn down(file: Option<&Path>) -> anyhow::Result<Exit> {
     stop_daemon(&policy.paths)?;
     let wall = PinDirectory::at(&policy.paths.bpf).remove_all()?;
     let table = remove_table()?;
+    record::remove(&policy.paths.run).context("cannot remove the record of what was in force")?;
     let what = services(&policy.services);
     print(&if wall || table {
         format!("ollama-guard is down: its programs, pins and rules are gone. {what} is NO LONGER GUARDED.\n")
@@ -53,15 +53,14 @@ fn remove_table() -> anyhow::Result<bool> {
 
 /// A daemon that went on would put everything back.
 fn stop_daemon(paths: &Paths) -> anyhow::Result<()> {
-    let Some(holder) = Holder::find(&paths.run) else { return Ok(()) };
-    let process = Pid::from_raw(i32::try_from(holder.pid).context("the lock file names no process")?);
-    kill(process, Signal::SIGTERM).with_context(|| {
-        format!("cannot stop the daemon, process {process}; run this as root (sudo), or stop its service first")
-    })?;
+    let asked = Holder::signal(&paths.run, Signal::TERM);
+    if !asked.context("cannot stop the daemon; run this as root (sudo), or stop its service first")? {
+        return Ok(());
+    }
     let start = Instant::now();
     while Holder::find(&paths.run).is_some() {
         if start.elapsed() > PATIENCE {
-            bail!("the daemon, process {process}, did not end within 10 s; end it and run this again");
+            bail!("the daemon did not end within 10 s; end it and run this again");
         }
         sleep(Duration::from_millis(10));
     }

@@ -33,6 +33,10 @@ pub(super) fn events(file: Option<&Path>, args: &EventsArgs) -> anyhow::Result<E
                 eprintln!("waiting for drops; Ctrl-C ends");
             }
             continue;
+        } else if let Line::Full { readers } = line {
+            return Err(anyhow!(
+                "{readers} readers of events are connected already, and there may be no more: end one of them"
+            ));
         } else if args.json {
             text.clone()
         } else {
@@ -70,7 +74,7 @@ fn readable(line: &Line) -> String {
     match line {
         Line::Drop(drop) => format!("{} {drop}\n", clock(drop.time)),
         Line::Missed(missed) => format!("{missed}\n"),
-        Line::Ready { .. } => String::new(),
+        Line::Ready { .. } | Line::Full { .. } => String::new(),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use anyhow::Context;
+
 use crate::config;
 use crate::exit::Exit;
 use crate::exporter::activation;
@@ -30,7 +32,8 @@ pub(super) fn run(file: Option<&Path>) -> anyhow::Result<Exit> {
         }
     };
     logs::init();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(service::run(policy, file, sockets))?;
+    let closed = service::close(policy)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the port is closed, but its daemon cannot run")?.block_on(service::run(closed, file, sockets));
     Ok(Exit::Fine)
 }

@@ -24,7 +24,7 @@ fn allow(item: &Field<'_, '_>, services: &BTreeSet<String>) -> Option<Allow> {
     section.finish();
     // A faulty `interface` or `service` reads as absent here, which is wider than written; the fault makes sure
     // that this policy never leaves the module.
-    Some(Allow { source: source?, interface, service, comment })
+    Some(Allow { source: source?, interface, service, comment, implied: false })
 }
 
 fn cidr(field: &Field<'_, '_>) -> Option<IpNet> {

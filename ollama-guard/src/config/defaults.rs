@@ -9,8 +9,9 @@ use crate::policy::{
     Profile, Protocol, Service, SourceLimits,
 };
 
-/// The bridges that container engines and hypervisors make.
-const CONTAINERS: [&str; 12] = [
+/// The bridges that container engines and hypervisors make, and the pairs of `systemd-nspawn`: those have a network, and
+/// nothing but their name tells them from the way to a router.
+const CONTAINERS: [&str; 14] = [
     "docker0",
     "docker_gwbridge",
     "br-*",
@@ -23,6 +24,8 @@ const CONTAINERS: [&str; 12] = [
     "incusbr*",
     "mpqemubr*",
     "kube-bridge",
+    "ve-*",
+    "vz-*",
 ];
 
 /// The policy of a file that holds nothing but `profile`.
@@ -52,6 +55,7 @@ fn ollama() -> Service {
         name: "ollama".parse().expect("the built-in name is valid"),
         ports: BTreeSet::from([PORT]),
         protocols: BTreeSet::from([Protocol::Tcp]),
+        insist: false,
     }
 }
 
@@ -65,7 +69,7 @@ const fn trusted(profile: Profile) -> &'static [&'static str] {
 fn allow(profile: Profile) -> Vec<Allow> {
     let sources: &[_] = if profile == Profile::Lan { &PRIVATE_SOURCES } else { &[] };
     let comment = Some("profile = \"lan\"".to_owned());
-    let allow = |&source| Allow { source, interface: None, service: None, comment: comment.clone() };
+    let allow = |&source| Allow { source, interface: None, service: None, comment: comment.clone(), implied: true };
     sources.iter().map(allow).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, built_in, lockout, or_default, parse, read_text};
+use super::{ConfigError, built_in, or_default, parse, read_text};
 use crate::policy::Policy;
 
 /// Where it is, and what it said.
@@ -11,7 +11,7 @@ use crate::policy::Policy;
 pub struct File {
     /// As somebody typed it; else [`super::DEFAULT_PATH`], which may be missing.
     given: Option<PathBuf>,
-    /// Digest of its text, and of the listeners it was held against, when it was last read without a fault.
+    /// Digest of its text, when it was last read without a fault.
     said: Option<u64>,
     digests: RandomState,
 }
@@ -31,13 +31,11 @@ impl File {
     /// than understood.
     pub fn news(&mut self) -> Result<Option<Policy>, ConfigError> {
         let text = read_text(self.given.as_deref())?;
-        let mut listeners = if text.is_some() { lockout::listeners() } else { Vec::new() };
-        listeners.retain(|listener| listener.way_in().is_some()); // Others come and go, and do not matter.
-        let digest = self.digests.hash_one((&text, &listeners));
+        let digest = self.digests.hash_one(&text);
         if self.said == Some(digest) {
             return Ok(None);
         }
-        let policy = text.map_or_else(|| Ok(built_in()), |text| parse(self.path(), &text, &listeners))?;
+        let policy = text.map_or_else(|| Ok(built_in()), |text| parse(self.path(), &text))?;
         self.said = Some(digest);
         Ok(Some(policy))
     }

@@ -1,17 +1,22 @@
-//! No lock-out: ports whose closing could cost the user the machine are not guarded by accident.
+//! No lock-out: ports by which people get into this machine are not guarded by accident.
 //!
-//! Two sources of knowledge: ports that are well known (always), and what listens on this host right now. The
-//! decision is pure; only [`listeners`] reads the host.
+//! Pure: facts about this host and a policy say which ports stay open, whatever the rest of the policy does. [`host`] reads
+//! the facts. A program's name is none of them: it counts only if root started it from where only root can put programs, and
+//! only for as long as it listens nowhere else.
+
+mod host;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use crate::policy::Protocol;
-use crate::{procfs, sockets};
+pub use host::{hand_over, listeners, look};
+use serde::{Deserialize, Serialize};
 
-/// A socket of this host that waits for packets.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+use crate::policy::{Policy, Protocol, Service, ServiceName};
+
+/// A socket of this host that waits for packets, of a program that people or packets get in by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Listener {
     /// Its transport.
     pub protocol: Protocol,
@@ -19,17 +24,39 @@ pub struct Listener {
     pub address: IpAddr,
     /// The local port.
     pub port: u16,
-    /// The owner's name, cut to 15 bytes by the kernel; none for a kernel socket or one we may not look at.
-    pub process: Option<String>,
+    /// The program's name, cut to 15 bytes by the kernel.
+    pub process: String,
 }
 
 impl Listener {
     /// What people or packets get in by, if it is such a thing.
-    pub(super) fn way_in(&self) -> Option<&'static str> {
+    fn way_in(&self) -> Option<&'static str> {
         // What listens on loopback only is not how anybody gets in: `ssh -R` puts sshd sockets there.
-        let name = self.process.as_deref().filter(|_| !self.address.to_canonical().is_loopback())?;
-        let known = PROCESSES.iter().find(|(process, of, _)| *process == name && *of == self.protocol);
+        let name = Some(&self.process).filter(|_| !self.address.to_canonical().is_loopback())?;
+        let known = PROCESSES.iter().find(|(process, of, _)| process == name && *of == self.protocol);
         known.map(|(.., what)| *what)
+    }
+}
+
+/// What to do about a port that stays open.
+pub const INSIST: &str = "remove the port; if it really must be guarded, and you can reach the machine over a trusted interface, \
+                          add `insist = true` to its [[service]]";
+
+/// A port of a service that stays open.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Spared {
+    /// The service that lists it.
+    pub service: ServiceName,
+    /// The port, in every protocol of the service.
+    pub port: NonZeroU16,
+    /// Why, in words.
+    pub why: String,
+}
+
+impl fmt::Display for Spared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, port, why } = self;
+        write!(f, "port {port} of the service \"{service}\" is left OPEN: {why}, and guarding it could lock you out")
     }
 }
 
@@ -89,23 +116,11 @@ const PROCESSES: [(&str, Protocol, &str); 18] = [
     ("iwd", Protocol::Udp, "DHCP"),
 ];
 
-/// What listens in this network namespace. What cannot be read is left out: the well-known ports remain.
-pub fn listeners() -> Vec<Listener> {
-    let owners = procfs::owners();
-    let listener = |socket: sockets::Socket| Listener {
-        protocol: socket.protocol,
-        address: socket.address,
-        port: socket.port,
-        process: owners.get(&socket.inode).cloned(),
-    };
-    sockets::listening(&[Protocol::Tcp, Protocol::Udp].into()).into_iter().map(listener).collect()
-}
-
 /// Could guarding this port lock the user out?
 pub fn danger(protocol: Protocol, port: NonZeroU16, listeners: &[Listener]) -> Option<Danger> {
     let seen = |listener: &Listener| {
         let what = listener.way_in().filter(|_| listener.protocol == protocol && listener.port == port.get())?;
-        Some(Danger { protocol, port, what, seen: listener.process.clone() })
+        Some(Danger { protocol, port, what, seen: Some(listener.process.clone()) })
     };
     let well_known = || {
         let (.., what) = WELL_KNOWN.iter().find(|(of, known, _)| *of == protocol && *known == port.get())?;
@@ -114,59 +129,39 @@ pub fn danger(protocol: Protocol, port: NonZeroU16, listeners: &[Listener]) -> O
     listeners.iter().find_map(seen).or_else(well_known)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listener(protocol: Protocol, address: &str, port: u16, process: &str) -> Listener {
-        Listener { protocol, address: address.parse().unwrap(), port, process: Some(process.to_owned()) }
-    }
-
-    fn danger_at(protocol: Protocol, port: u16, listener: &Listener) -> Option<String> {
-        danger(protocol, port.try_into().unwrap(), std::slice::from_ref(listener)).map(|danger| danger.to_string())
-    }
-
-    /// This very process, by the name that the kernel has for it.
-    #[test]
-    fn who_listens_on_this_host_is_seen() {
-        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let own = std::fs::read_to_string("/proc/self/comm").unwrap();
-        let listeners = listeners();
-        for (protocol, address) in
-            [(Protocol::Tcp, tcp.local_addr().unwrap()), (Protocol::Udp, udp.local_addr().unwrap())]
-        {
-            let wanted = listener(protocol, &address.ip().to_string(), address.port(), own.trim_end());
-            assert!(listeners.contains(&wanted), "{wanted:?} is not in {listeners:?}");
-        }
-    }
-
-    #[test]
-    fn sshd_on_another_port_is_seen() {
-        let sshd = listener(Protocol::Tcp, "0.0.0.0", 2222, "sshd");
-        assert_eq!(danger_at(Protocol::Tcp, 2222, &sshd).unwrap(), "sshd (SSH) listens on tcp 2222");
-        assert_eq!(danger_at(Protocol::Udp, 2222, &sshd), None);
-    }
-
-    #[test]
-    fn a_well_known_port_needs_no_listener() {
-        let other = listener(Protocol::Tcp, "::", 1, "other");
-        assert_eq!(danger_at(Protocol::Udp, 51_820, &other).unwrap(), "udp 51820 is WireGuard's port");
-        assert_eq!(danger_at(Protocol::Tcp, 11_434, &other), None);
-    }
-
-    #[test]
-    fn a_forward_of_an_ssh_session_on_loopback_is_no_danger() {
-        for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(danger_at(Protocol::Tcp, 11_434, &listener(Protocol::Tcp, address, 11_434, "sshd")), None);
-        }
-    }
-
-    #[test]
-    fn what_tailscale_serves_on_the_tailnet_is_no_danger() {
-        let serve = listener(Protocol::Tcp, "100.64.0.1", 11_434, "tailscaled");
-        assert_eq!(danger_at(Protocol::Tcp, 11_434, &serve), None);
-        let tunnel = listener(Protocol::Udp, "::", 40_000, "tailscaled");
-        assert!(danger_at(Protocol::Udp, 40_000, &tunnel).is_some());
-    }
+/// The ports of a policy that stay open, because someone may get in by them and by nothing else.
+pub fn judge(policy: &Policy, listeners: &[Listener]) -> Vec<Spared> {
+    let is_guarded = |protocol, port| {
+        let mut services = policy.services.iter();
+        services
+            .any(|service| service.protocols.contains(&protocol) && service.ports.iter().any(|own| own.get() == port))
+    };
+    let is_elsewhere = |danger: &Danger| {
+        let same =
+            |listener: &&Listener| listener.protocol == danger.protocol && listener.way_in() == Some(danger.what);
+        listeners.iter().filter(same).any(|listener| !is_guarded(listener.protocol, listener.port))
+    };
+    let spared = |service: &Service, port: NonZeroU16| {
+        let mut dangers = service.protocols.iter().filter_map(|protocol| danger(*protocol, port, listeners));
+        let danger = dangers.find(|danger| !is_elsewhere(danger))?;
+        Some(Spared { service: service.name.clone(), port, why: danger.to_string() })
+    };
+    let services = policy.services.iter().filter(|service| !service.insist);
+    services.flat_map(|service| service.ports.iter().filter_map(move |port| spared(service, *port))).collect()
 }
+
+/// The policy without these ports.
+#[must_use]
+pub fn spare(mut policy: Policy, spared: &[Spared]) -> Policy {
+    for service in &mut policy.services {
+        service.ports.retain(|port| !spared.iter().any(|one| one.service == service.name && one.port == *port));
+    }
+    policy.services.retain(|service| !service.ports.is_empty());
+    let services = &policy.services;
+    let is_there = |name: &ServiceName| services.iter().any(|service| service.name == *name);
+    policy.allow.retain(|allow| allow.service.as_ref().is_none_or(is_there));
+    policy
+}
+
+#[cfg(test)]
+mod tests;

@@ -79,6 +79,7 @@ fn guard(field: &Field<'_, '_>, address: SocketAddr, policy: &mut Policy) {
             name: SERVICE.parse().expect("the built-in name is valid"),
             ports: BTreeSet::from([port]),
             protocols: BTreeSet::from([Protocol::Tcp]),
+            insist: false,
         });
     }
 }

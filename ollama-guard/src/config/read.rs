@@ -1,6 +1,5 @@
 //! The file's top level: every key that stands before the first section, and who reads the sections.
 
-use super::lockout::Listener;
 use super::section::{Field, Section};
 use super::{allows, defaults, interfaces, limits, metrics, paths, services};
 use crate::policy::{Attach, Forwarded, Mode, Policy, Profile};
@@ -18,7 +17,7 @@ pub(super) const ATTACH: [(&str, Attach); 5] = [
 
 /// Reads everything. Where a key has a fault its default stands in, so that the faults after it are found too;
 /// the caller throws such a policy away.
-pub(super) fn policy(mut root: Section<'_, '_>, listeners: &[Listener]) -> Policy {
+pub(super) fn policy(mut root: Section<'_, '_>) -> Policy {
     let profile = root.take("profile").and_then(|field| field.choice(&PROFILES)).unwrap_or_default();
     let mut policy = defaults::policy(profile);
     root.set("mode", &mut policy.mode, |field| field.choice(&MODES));
@@ -27,7 +26,7 @@ pub(super) fn policy(mut root: Section<'_, '_>, listeners: &[Listener]) -> Polic
     root.set("wall", &mut policy.layers.wall, Field::boolean);
     root.set("seatbelt", &mut policy.layers.seatbelt, Field::boolean);
 
-    let written = root.take("service").map(|field| services::read(&field, listeners));
+    let written = root.take("service").map(|field| services::read(&field));
     let names = written.as_ref().map(|services| services.names.clone());
     if let Some(services) = written {
         policy.services = services.list;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
-use super::lockout::{self, Listener};
 use super::section::{Field, Section};
 use crate::policy::{MAX_SERVICES, Protocol, Service, ServiceName};
 
@@ -23,7 +22,7 @@ struct Taken {
     ports: BTreeMap<(Protocol, NonZeroU16), String>,
 }
 
-pub(super) fn read(field: &Field<'_, '_>, listeners: &[Listener]) -> Services {
+pub(super) fn read(field: &Field<'_, '_>) -> Services {
     let mut taken = Taken::default();
     let mut list = Vec::new();
     let example = "`[[service]]` on a line of its own, with `name` and `ports` below it";
@@ -37,19 +36,19 @@ pub(super) fn read(field: &Field<'_, '_>, listeners: &[Listener]) -> Services {
             let problem = format!("there are {} services; {MAX_SERVICES} fit", items.len());
             item.fault(problem, "merge some: one service may have several ports");
         }
-        list.extend(item.table().and_then(|section| service(section, &mut taken, listeners)));
+        list.extend(item.table().and_then(|section| service(section, &mut taken)));
     }
     Services { list, names: taken.names }
 }
 
-fn service(mut section: Section<'_, '_>, taken: &mut Taken, listeners: &[Listener]) -> Option<Service> {
+fn service(mut section: Section<'_, '_>, taken: &mut Taken) -> Option<Service> {
     let name = section.require("name", "give the service a name: name = \"open-webui\"");
     let name = name.and_then(|field| self::name(&field, &mut taken.names));
     let protocols = match section.take("protocols") {
         Some(field) => protocols(&field),
         None => BTreeSet::from([Protocol::Tcp]),
     };
-    let insists = section.take("insist").and_then(|field| field.boolean()).unwrap_or(false);
+    let insist = section.take("insist").and_then(|field| field.boolean()).unwrap_or(false);
     let ports = section.require("ports", "list the ports to guard: ports = [8080]");
     let ports = ports.map(|field| ports_of(&field)).unwrap_or_default();
     section.finish();
@@ -61,19 +60,13 @@ fn service(mut section: Section<'_, '_>, taken: &mut Taken, listeners: &[Listene
                 let problem = format!("{protocol} {port} already belongs to {owner}");
                 field.fault(problem, "a port belongs to one service: remove it from one of the two");
             }
-            if let Some(danger) = lockout::danger(protocol, *port, listeners).filter(|_| !insists) {
-                field.fault(format!("{danger}: guarding it could lock you out of this machine"), INSIST);
-            }
         }
     }
     let ports: BTreeSet<_> = ports.into_iter().map(|(_, port)| port).collect();
     // Each absence has been reported where it was found.
     (!ports.is_empty() && !protocols.is_empty()).then_some(())?;
-    Some(Service { name: name?, ports, protocols })
+    Some(Service { name: name?, ports, protocols, insist })
 }
-
-const INSIST: &str = "remove the port; if it really must be guarded, and you can reach the machine over a trusted \
-                      interface, add `insist = true` to this [[service]]";
 
 fn name(field: &Field<'_, '_>, taken: &mut BTreeSet<String>) -> Option<ServiceName> {
     let text = field.text("\"ollama\"")?;

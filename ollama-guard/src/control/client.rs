@@ -5,15 +5,17 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use thiserror::Error;
 
-use super::{Answer, QUESTION, path};
+use super::{Answer, RELOAD, SNAPSHOT, path};
 use crate::account;
 use crate::observe::snapshot::Snapshot;
 
-/// The daemon reads the kernel in tens of milliseconds, and container engines in half a second each.
+/// The daemon reads the kernel in tens of milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A long allow-list takes seconds, and so do programs on a slow machine.
+const RELOADING: Duration = Duration::from_mins(1);
 /// In bytes: every source that can be tracked.
 const LONGEST: usize = 1 << 30;
 
@@ -69,23 +71,32 @@ fn join() -> &'static str {
 
 /// What the daemon of this run directory reads from the kernel.
 pub fn ask(run: &Path) -> Result<Snapshot, AskError> {
+    request(run, SNAPSHOT, PATIENCE)
+}
+
+/// Has the daemon read its configuration again, and waits until that is in force.
+pub fn reload(run: &Path) -> Result<(), AskError> {
+    request(run, RELOAD, RELOADING)
+}
+
+fn request<T: DeserializeOwned>(run: &Path, question: &[u8], patience: Duration) -> Result<T, AskError> {
     let path = path(run);
     let stream = UnixStream::connect(&path).map_err(|source| match source.kind() {
         io::ErrorKind::PermissionDenied => AskError::NotMember { path: path.clone() },
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning { path: path.clone() },
         _ => AskError::Broken { path: path.clone(), source },
     })?;
-    let answer = converse(stream).and_then(|text| understand(&text));
+    let answer = converse(stream, question, patience).and_then(|text| understand(&text));
     answer.map_err(|source| AskError::Broken { path, source })?
 }
 
-fn converse(mut stream: UnixStream) -> io::Result<Vec<u8>> {
+fn converse(mut stream: UnixStream, question: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
     let (start, mut text) = (Instant::now(), Vec::new());
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(QUESTION)?;
+    stream.set_write_timeout(Some(patience))?;
+    stream.write_all(question)?;
     let mut buffer = vec![0; 64 << 10];
     while text.len() < LONGEST {
-        let left = PATIENCE.saturating_sub(start.elapsed());
+        let left = patience.saturating_sub(start.elapsed());
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
@@ -99,11 +110,11 @@ fn converse(mut stream: UnixStream) -> io::Result<Vec<u8>> {
 }
 
 /// Another version's answer is not understood even where it could be: a field may have changed its meaning.
-fn understand(text: &[u8]) -> io::Result<Result<Snapshot, AskError>> {
+fn understand<T: DeserializeOwned>(text: &[u8]) -> io::Result<Result<T, AskError>> {
     let Answer { version, .. } = serde_json::from_slice::<Answer<IgnoredAny>>(text)?;
     if version != env!("CARGO_PKG_VERSION") {
         return Ok(Err(AskError::OtherVersion { daemon: version }));
     }
-    let Answer { content, .. } = serde_json::from_slice::<Answer<Snapshot>>(text)?;
+    let Answer { content, .. } = serde_json::from_slice::<Answer<T>>(text)?;
     Ok(content.map_err(AskError::Refused))
 }

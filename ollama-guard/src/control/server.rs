@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use nix::unistd::geteuid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::{Answer, QUESTION, path};
+use super::{Answer, RELOAD, SNAPSHOT, path};
 use crate::account;
 use crate::exit::in_words;
 use crate::observe::snapshot::Snapshot;
@@ -28,8 +28,13 @@ const LIFE: Duration = Duration::from_secs(5);
 /// Conversations at a time; whoever comes after waits.
 const MOST: usize = 16;
 
+/// For a reload: a long allow-list takes seconds.
+const RELOADING: Duration = Duration::from_mins(1);
+
 /// Where snapshots come from: the kernel, or a test.
 pub(super) type Source = Box<dyn FnMut() -> anyhow::Result<Snapshot> + Send>;
+/// Where reloads are done: the daemon's loop, which says how each went.
+pub(super) type Reloads = mpsc::Sender<oneshot::Sender<Result<(), String>>>;
 
 /// The open socket. Dropping it takes the file away.
 #[derive(Debug)]
@@ -39,9 +44,9 @@ impl Control {
     /// Opens the socket and answers until the process ends. Whatever goes wrong is logged: only questions of people
     /// without root's rights depend on it. To be called by the holder of the instance lock, so that a file that is
     /// there already is one that nobody listens on.
-    pub fn start(run: &Path, source: Source) -> Self {
+    pub fn start(run: &Path, source: Source, reloads: Reloads) -> Self {
         let path = path(run);
-        match listen(&path).and_then(|socket| spawn(socket, source)) {
+        match listen(&path).and_then(|socket| spawn(socket, source, reloads)) {
             Ok(()) => Self(Some(path)),
             Err(error) => {
                 warn!("only root can ask for the status, {} does not work: {error}", path.display());
@@ -76,16 +81,16 @@ fn listen(path: &Path) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn spawn(socket: Socket, source: Source) -> io::Result<()> {
+fn spawn(socket: Socket, source: Source, reloads: Reloads) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let serve = move || match runtime.block_on(accept(socket, Answers { source, last: None })) {
+    let serve = move || match runtime.block_on(accept(socket, Answers { source, last: None }, reloads)) {
         Ok(never) => match never {},
         Err(error) => warn!("only root can ask for the status from now on: {error}"),
     };
     thread::Builder::new().name("control".to_owned()).spawn(serve).map(drop)
 }
 
-async fn accept(socket: Socket, mut answers: Answers) -> io::Result<Infallible> {
+async fn accept(socket: Socket, mut answers: Answers, reloads: Reloads) -> io::Result<Infallible> {
     let listener = UnixListener::from_std(socket)?;
     let (asked, mut questions) = mpsc::channel::<UnixStream>(MOST);
     let mut conversations = JoinSet::new();
@@ -100,11 +105,13 @@ async fn accept(socket: Socket, mut answers: Answers) -> io::Result<Infallible> 
             }
             accepted = listener.accept(), if conversations.len() < MOST => match accepted {
                 Ok((client, _)) => {
-                    let asked = asked.clone();
+                    let (asked, reloads) = (asked.clone(), reloads.clone());
                     conversations.spawn(async move {
                         // One that asks nothing, or something else, is left: a log would be a way to fill the disk.
-                        if let Ok(Ok(client)) = timeout(LIFE, question(client)).await {
-                            let _ = asked.send(client).await;
+                        match timeout(LIFE, question(client)).await {
+                            Ok(Ok((client, Question::Snapshot))) => drop(asked.send(client).await),
+                            Ok(Ok((client, Question::Reload))) => reload(client, &reloads).await,
+                            _ => {}
                         }
                     });
                 }
@@ -115,11 +122,37 @@ async fn accept(socket: Socket, mut answers: Answers) -> io::Result<Infallible> 
     }
 }
 
+enum Question {
+    Snapshot,
+    Reload,
+}
+
 /// Reads the question; a client that asks something else is left.
-async fn question(mut client: UnixStream) -> io::Result<UnixStream> {
-    let mut question = [0; QUESTION.len()];
-    client.read_exact(&mut question).await?;
-    if question == QUESTION { Ok(client) } else { Err(io::ErrorKind::InvalidData.into()) }
+async fn question(mut client: UnixStream) -> io::Result<(UnixStream, Question)> {
+    let mut asked = Vec::new();
+    while asked.last() != Some(&b'\n') && asked.len() < SNAPSHOT.len() {
+        asked.push(client.read_u8().await?);
+    }
+    match asked.as_slice() {
+        SNAPSHOT => Ok((client, Question::Snapshot)),
+        RELOAD => Ok((client, Question::Reload)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Members of the group may look, and no more: only root and the service itself have the configuration read again.
+async fn reload(mut client: UnixStream, reloads: &Reloads) {
+    let may = client.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw());
+    let content = if may {
+        let (answer, answered) = oneshot::channel();
+        let done = async { reloads.send(answer).await.ok().map(|()| answered)?.await.ok() };
+        let late = || Err("it is not done after a minute; see the log: journalctl -u ollama-guard".to_owned());
+        timeout(RELOADING, done).await.ok().flatten().unwrap_or_else(late)
+    } else {
+        Err("only root may reload the configuration: use sudo".to_owned())
+    };
+    let answer = serde_json::to_vec(&Answer { version: env!("CARGO_PKG_VERSION").to_owned(), content });
+    let _ = timeout(LIFE, client.write_all(&answer.unwrap_or_default())).await;
 }
 
 struct Answers {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{mpsc, oneshot};
+
 use super::*;
 use crate::observe::samples;
 
@@ -17,12 +19,32 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
+/// A loop that does no reloads.
+fn nobody() -> mpsc::Sender<oneshot::Sender<Result<(), String>>> {
+    mpsc::channel(1).0
+}
+
+#[test]
+fn a_reload_is_answered_once_it_is_done() {
+    let run = folder("reload");
+    let (ask, mut asked) = mpsc::channel::<oneshot::Sender<Result<(), String>>>(1);
+    let _control = Control::start(&run, Box::new(|| Ok(samples::day())), ask);
+    let daemon = thread::spawn(move || {
+        asked.blocking_recv().unwrap().send(Ok(())).unwrap();
+        asked.blocking_recv().unwrap().send(Err("line 7".to_owned())).unwrap();
+    });
+    reload(&run).unwrap();
+    assert_eq!(reload(&run).unwrap_err().to_string(), "the daemon says: line 7");
+    daemon.join().unwrap();
+    fs::remove_dir_all(run).unwrap();
+}
+
 /// Answers one question with `text`.
 fn imposter(run: &Path, text: &'static str) -> thread::JoinHandle<()> {
     let listener = UnixListener::bind(path(run)).unwrap();
     thread::spawn(move || {
         let (mut client, _) = listener.accept().unwrap();
-        client.read_exact(&mut [0; QUESTION.len()]).unwrap();
+        client.read_exact(&mut [0; SNAPSHOT.len()]).unwrap();
         client.write_all(text.as_bytes()).unwrap();
     })
 }
@@ -31,7 +53,7 @@ fn imposter(run: &Path, text: &'static str) -> thread::JoinHandle<()> {
 fn the_snapshot_arrives_as_it_was_read() {
     let run = folder("whole");
     fs::write(path(&run), "left by a daemon that was killed").unwrap();
-    let control = Control::start(&run, Box::new(|| Ok(samples::day())));
+    let control = Control::start(&run, Box::new(|| Ok(samples::day())), nobody());
     let mode = fs::metadata(path(&run)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
     assert_eq!(ask(&run).unwrap(), samples::day());
@@ -44,7 +66,7 @@ fn the_snapshot_arrives_as_it_was_read() {
 #[test]
 fn a_silent_crowd_keeps_nobody_waiting_for_long() {
     let run = folder("crowd");
-    let _control = Control::start(&run, Box::new(|| Ok(samples::day())));
+    let _control = Control::start(&run, Box::new(|| Ok(samples::day())), nobody());
     let mut crowd: Vec<_> = (0..30).map(|_| UnixStream::connect(path(&run)).unwrap()).collect();
     let start = Instant::now();
     assert!(ask(&run).or_else(|_| ask(&run)).is_ok());
@@ -56,7 +78,7 @@ fn a_silent_crowd_keeps_nobody_waiting_for_long() {
 #[test]
 fn a_daemon_that_cannot_read_says_why() {
     let run = folder("refused");
-    let _control = Control::start(&run, Box::new(|| anyhow::bail!("the kernel says no")));
+    let _control = Control::start(&run, Box::new(|| anyhow::bail!("the kernel says no")), nobody());
     assert_eq!(ask(&run).unwrap_err().to_string(), "the daemon says: the kernel says no");
     fs::remove_dir_all(run).unwrap();
 }

@@ -18,16 +18,29 @@ pub struct Target<'a> {
     pub interface: u32,
     /// Its name, for messages.
     pub name: &'a str,
-    /// It has no Ethernet header.
-    pub layer3: bool,
+    /// What it receives that is to be judged there.
+    pub receives: Receives,
     /// What of ours is attached there now, from [`Wall::standing`].
     pub current: Option<&'a Attachment>,
     /// If that is XDP: native, rather than generic.
     pub native: bool,
+    /// A filter may only move into a qdisc that is there; none is made for it.
+    pub makes_no_qdisc: bool,
     /// What to enforce.
     pub rules: &'a KernelRules,
     /// Hooks to try, best first.
     pub hooks: &'a [Hook],
+}
+
+/// What of an interface's packets is judged there: which of the programs it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receives {
+    /// Ethernet frames.
+    Frames,
+    /// Packets without an Ethernet header.
+    Packets,
+    /// As a member of a bridge, bond or team: the frames that its master never sees. By traffic control only.
+    LinkLocal,
 }
 
 /// What became of a [`Target`].
@@ -47,10 +60,11 @@ pub struct Enforced {
 
 impl Target<'_> {
     const fn family(&self, hook: Hook) -> Family {
-        match hook {
-            Hook::XdpNative | Hook::XdpGeneric => Family::Xdp,
-            Hook::Tcx | Hook::Clsact if self.layer3 => Family::TcLayer3,
-            Hook::Tcx | Hook::Clsact => Family::Tc,
+        match (hook, self.receives) {
+            (Hook::XdpNative | Hook::XdpGeneric, _) => Family::Xdp,
+            (Hook::Tcx | Hook::Clsact, Receives::Frames) => Family::Tc,
+            (Hook::Tcx | Hook::Clsact, Receives::Packets) => Family::TcLayer3,
+            (Hook::Tcx | Hook::Clsact, Receives::LinkLocal) => Family::TcMember,
         }
     }
 
@@ -105,8 +119,14 @@ impl Wall {
             return Ok((key, false));
         }
         if hook == Hook::Clsact {
-            clsact::attach(&self.pins, target.interface, program)?;
-            return Ok((key, true));
+            let attached = clsact::attach(&self.pins, target.interface, program, !target.makes_no_qdisc);
+            return match attached {
+                // It went a moment ago, or the next one is on its way.
+                Err(error @ DatapathError::Netlink(_)) if target.makes_no_qdisc => {
+                    Err(Refusal::Busy(error.to_string()))
+                }
+                attached => Ok(attached.map(|()| (key, true))?),
+            };
         }
         if here {
             sys::update_link(sys::open_pin(&self.pins.link(target.interface))?.as_fd(), program)?;
@@ -151,7 +171,7 @@ impl Wall {
     /// A filter, which stays; made or replaced in place.
     fn filter(&mut self, target: &Target<'_>) -> Result<(), Refusal> {
         let key = self.ready(target, Hook::Clsact)?;
-        Ok(clsact::attach(&self.pins, target.interface, self.instances[&key].fd.as_fd())?)
+        Ok(clsact::attach(&self.pins, target.interface, self.instances[&key].fd.as_fd(), !target.makes_no_qdisc)?)
     }
 
     /// Guards while XDP is off: a link that is attached as long as it is held or, on kernels without TCX, a filter,

@@ -35,14 +35,19 @@ pub(super) fn find(interface: u32) -> Result<Option<Attached>, DatapathError> {
 }
 
 /// Makes this the program of our filter: in place if it is there, so that every packet meets the old one or the new
-/// one, once.
-pub(super) fn attach(pins: &PinDirectory, interface: u32, program: BorrowedFd<'_>) -> Result<(), DatapathError> {
+/// one, once. `make_qdisc`: makes a qdisc for it, if there is none.
+pub(super) fn attach(
+    pins: &PinDirectory,
+    interface: u32,
+    program: BorrowedFd<'_>,
+    make_qdisc: bool,
+) -> Result<(), DatapathError> {
     make(&pins.filter(interface))?;
     let filters = tc::list(interface, Direction::Ingress)?;
     if let Some(ours) = filters.iter().find(|filter| filter.is_ours()) {
         return Ok(tc::put(interface, ours.priority, program)?);
     }
-    let made = tc::create_qdisc(interface)?;
+    let made = make_qdisc && tc::create_qdisc(interface)?;
     let mark = pins.filter_qdisc(interface);
     // A mark without our filter is of a qdisc that somebody deleted: the one that is there now is theirs.
     if made {
@@ -55,6 +60,11 @@ pub(super) fn attach(pins: &PinDirectory, interface: u32, program: BorrowedFd<'_
         remove_idle_qdisc(interface)?;
     }
     Ok(put?)
+}
+
+/// Is there a qdisc of any kind to hold filters?
+pub(super) fn has_qdisc(interface: u32) -> Result<bool, DatapathError> {
+    Ok(tc::has_qdisc(interface)?)
 }
 
 /// The lowest priority whose place in line a program can share. The kernel keeps filters of one kind and protocol

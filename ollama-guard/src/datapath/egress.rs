@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
+use ollama_guard_common::abi::Onward;
+
 use super::pins::pin;
 use super::sys::{self, LinkHook};
 use super::wall::drop_link_at;
@@ -24,8 +26,10 @@ impl Wall {
             class: Class::Guarded,
             observe: false,
             containers_may_enter: false,
-            forward: false,
+            onward: Onward::Drop,
             ports: rules.ports.clone(),
+            // Their proxies listen there.
+            proxied: BTreeSet::new(),
             allow: BTreeMap::new(),
         };
         let family = if layer3 { Family::EgressLayer3 } else { Family::Egress };

@@ -8,7 +8,7 @@ use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use ipnet::IpNet;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
-use ollama_guard_common::abi::{AllowKeyV4, AllowKeyV6, ServiceSet};
+use ollama_guard_common::abi::{AllowKeyV4, AllowKeyV6, Proxied, ProxiedKey, ServiceSet};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::map::Map;
@@ -39,6 +39,7 @@ pub(super) fn load(
     let seed = u32::try_from(RandomState::new().hash_one(0_u8) >> 32).unwrap_or(0);
     let constants = rules.constants(seed);
     let (v4, v6) = allow_lists(rules);
+    let proxied: Vec<(ProxiedKey, Proxied)> = rules.proxied_keys().into_iter().map(|key| (key, 1)).collect();
     let mut loader = EbpfLoader::new();
     loader
         // Why a program was refused, in a few lines. All that the verifier walked would be megabytes, and take it a minute.
@@ -46,7 +47,8 @@ pub(super) fn load(
         .override_global("RULES", constants.as_bytes(), true)
         .map_max_entries("strangers", tracked)
         .map_max_entries("allow_v4", entries(&v4))
-        .map_max_entries("allow_v6", entries(&v6));
+        .map_max_entries("allow_v6", entries(&v6))
+        .map_max_entries("proxied", entries(&proxied));
     for name in NAMES {
         loader.map_pin_path(name, pins.map(name));
     }
@@ -57,6 +59,7 @@ pub(super) fn load(
     })?;
     fill(&ebpf, "allow_v4", &v4)?;
     fill(&ebpf, "allow_v6", &v6)?;
+    fill(&ebpf, "proxied", &proxied)?;
     let program = ebpf.program_mut(name).ok_or_else(|| failed(&ProgramError::NotLoaded))?;
     undisturbed(|| match program {
         Program::Xdp(program) => program.load(),
@@ -94,21 +97,22 @@ fn allow_lists(rules: &KernelRules) -> (Entries<AllowKeyV4>, Entries<AllowKeyV6>
     (v4, v6)
 }
 
-/// A trie's capacity: it cannot be zero.
+/// A map's capacity: it cannot be zero.
 fn entries<T>(list: &[T]) -> u32 {
     u32::try_from(list.len()).unwrap_or(u32::MAX).max(1)
 }
 
-fn fill<K>(ebpf: &Ebpf, name: &'static str, list: &[(K, ServiceSet)]) -> Result<(), DatapathError>
+/// Fills a map whose values are words, and freezes it.
+fn fill<K>(ebpf: &Ebpf, name: &'static str, list: &[(K, u32)]) -> Result<(), DatapathError>
 where
     K: FromBytes + IntoBytes + Immutable + Copy,
 {
-    let Some(AyaMap::LpmTrie(trie)) = ebpf.map(name) else { return Ok(()) };
+    let Some(AyaMap::LpmTrie(data) | AyaMap::HashMap(data)) = ebpf.map(name) else { return Ok(()) };
     let failed = || DatapathError::map("fill", name);
-    let fd = trie.fd().as_fd().try_clone_to_owned().map_err(failed())?;
-    let trie: Map<K, ServiceSet> = Map::new(fd).map_err(failed())?;
-    trie.set_all(list).map_err(failed())?;
-    sys::freeze(trie.fd()).map_err(failed())
+    let fd = data.fd().as_fd().try_clone_to_owned().map_err(failed())?;
+    let map: Map<K, u32> = Map::new(fd).map_err(failed())?;
+    map.set_all(list).map_err(failed())?;
+    sys::freeze(map.fd()).map_err(failed())
 }
 
 pub(super) fn load_error(program: &'static str, error: &dyn std::error::Error) -> DatapathError {

@@ -252,21 +252,14 @@ fn check_file_system(root: &Path) -> Result<(), DatapathError> {
     }
 }
 
-/// The service has a user of its own, and root looks after what that one made: `sudo ollama-guard down`. What root made
-/// the service takes over.
-fn is_trusted(owner: u32, us: u32) -> bool {
-    let is_service = || account::user() == Some(owner);
-    owner == us || owner == 0 || us == 0 && is_service()
-}
-
 fn check_owner(directory: &Path) -> Result<(), DatapathError> {
     let found = fs::symlink_metadata(directory).map_err(|error| pin_error("look at", directory, error))?;
     let squatted = |what: String| Err(DatapathError::Squatted { path: directory.to_owned(), what });
     if !found.is_dir() {
         return squatted("is not a directory".to_owned());
     }
-    let us = geteuid().as_raw();
-    if !is_trusted(found.uid(), us) {
+    if !account::is_trusted(found.uid()) {
+        let us = geteuid();
         return squatted(format!("belongs to user {}, not to {us}", found.uid()));
     }
     if found.mode() & 0o077 != 0 {

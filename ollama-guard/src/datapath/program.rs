@@ -36,6 +36,8 @@ pub enum Family {
     Egress,
     /// TC egress on a layer-3 device.
     EgressLayer3,
+    /// TC on a member of a bridge, bond or team, for what its master never sees.
+    TcMember,
 }
 
 impl Family {
@@ -46,6 +48,7 @@ impl Family {
             Self::TcLayer3 => "tc-l3",
             Self::Egress => "egress",
             Self::EgressLayer3 => "egress-l3",
+            Self::TcMember => "tc-member",
         }
     }
 
@@ -57,6 +60,7 @@ impl Family {
             Self::TcLayer3 => &["guard_tc_l3"],
             Self::Egress => &["note_tc"],
             Self::EgressLayer3 => &["note_tc_l3"],
+            Self::TcMember => &["guard_tc_member"],
         }
     }
 }

@@ -10,7 +10,8 @@ use zerocopy::FromBytes;
 
 use super::shared::SharedMaps;
 use super::{DatapathError, ProgramKey};
-use crate::derived::DerivedPort;
+use crate::config::lockout::{Listener, Spared};
+use crate::derived::{DerivedPort, Unknown};
 use crate::plan::services::ServiceTable;
 use crate::policy::Policy;
 
@@ -42,12 +43,49 @@ pub struct State {
     /// Sources removed with their interfaces.
     #[serde(default)]
     pub forgotten: u64,
+    /// The policy that is taking this one's place: what is in force is the one or the other.
+    #[serde(default)]
+    pub coming: Option<Coming>,
+    /// Why the eBPF programs are not in place, or nobody looks after them.
+    #[serde(default)]
+    pub wall_failure: Option<String>,
+    /// Fingerprint of the interfaces that were dealt with: others came since.
+    #[serde(default)]
+    pub seen: u64,
+    /// Proxies that do not say where they lead.
+    #[serde(default)]
+    pub unknown: BTreeSet<Unknown>,
+    /// Ports of services that stay open.
+    #[serde(default)]
+    pub spared: Vec<Spared>,
+    /// By these listeners, as far as known.
+    #[serde(default)]
+    pub ways_in: Vec<Listener>,
+}
+
+/// What comes into force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coming {
+    /// The policy, without a long allow-list.
+    pub policy: Policy,
+    /// It has one.
+    pub allow_elided: bool,
+    /// Its derived ports.
+    pub derived: Vec<DerivedPort>,
 }
 
 impl State {
     /// Is this the program of the policy in force?
     pub fn is_current(&self, key: &ProgramKey) -> bool {
         self.programs.contains(key.as_str())
+    }
+
+    /// The same, where there is no room for the allow-lists.
+    fn without_allow_lists(&self) -> Self {
+        let bare = |policy: &Policy| Policy { allow: Vec::new(), ..policy.clone() };
+        let coming = self.coming.as_ref();
+        let coming = coming.map(|next| Coming { policy: bare(&next.policy), allow_elided: true, ..next.clone() });
+        Self { policy: bare(&self.policy), allow_elided: true, coming, ..self.clone() }
     }
 }
 
@@ -60,8 +98,7 @@ pub(super) fn write(maps: &SharedMaps, state: &State) -> Result<(), DatapathErro
     let encode = |state: &State| serde_json::to_vec(state).map_err(io::Error::from).map_err(failed());
     let mut text = encode(state)?;
     if text.len() > STATE_SIZE - HEADER {
-        let policy = Policy { allow: Vec::new(), ..state.policy.clone() };
-        text = encode(&State { policy, allow_elided: true, ..state.clone() })?;
+        text = encode(&state.without_allow_lists())?;
     }
     let mut value = vec![0_u8; STATE_SIZE];
     let Some(room) = value.get_mut(HEADER..HEADER + text.len()) else {

@@ -1,6 +1,7 @@
 //! The wall as a whole: what it holds, where it is attached, what it counted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -121,8 +122,11 @@ impl Wall {
         let mut attachments = Vec::new();
         for interface in self.pins.linked_interfaces()? {
             let path = self.pins.link(interface);
-            let info = sys::open_pin(&path).and_then(|link| sys::link_info(link.as_fd()));
-            let info = info.map_err(|error| pin_error("read the link", &path, error))?;
+            let info = match sys::open_pin(&path).and_then(|link| sys::link_info(link.as_fd())) {
+                // It is being renamed, or went since the directory was read: a daemon at work on many members.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                info => info.map_err(|error| pin_error("read the link", &path, error))?,
+            };
             if info.interface != 0 {
                 attachments.push(Attachment {
                     interface: info.interface,
@@ -226,7 +230,22 @@ impl Wall {
 
     /// Removes an interface's filter, if it has one.
     pub(super) fn drop_filter(&self, interface: u32) -> Result<(), DatapathError> {
-        if self.pins.filter(interface).exists() { clsact::detach(&self.pins, interface) } else { Ok(()) }
+        if self.had_filter(interface) { clsact::detach(&self.pins, interface) } else { Ok(()) }
+    }
+
+    /// Is this interface marked as having our filter? The kernel may know better.
+    pub fn had_filter(&self, interface: u32) -> bool {
+        self.pins.filter(interface).exists()
+    }
+
+    /// Takes the mark off an interface that lost our filter.
+    pub fn forget_filter(&self, interface: u32) -> Result<(), DatapathError> {
+        self.drop_filter(interface)
+    }
+
+    /// Has the interface a qdisc on its way in, whoever made it?
+    pub fn has_qdisc(&self, interface: u32) -> Result<bool, DatapathError> {
+        clsact::has_qdisc(interface)
     }
 
     /// Indices with a link or a filter, whether or not the interface still exists.

@@ -1,11 +1,14 @@
 //! What proxies say on their command lines.
 
-use super::Forward;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use super::{Forward, Word};
 use crate::policy::Protocol;
 use crate::procfs::Process;
 
-/// There are no more ports than this; a command line can repeat the range of them a hundred thousand times.
-const MOST: usize = 1 << 16;
+/// Forwards of one process: a command line can repeat a range of ports a thousand times.
+const MOST: usize = 256;
 
 /// Names of proxies whose arguments say where they lead, as the kernel cuts them to 15 bytes.
 pub(super) fn is_proxy(name: &str) -> bool {
@@ -33,12 +36,12 @@ fn docker_proxy(process: &Process) -> Option<Forward> {
     };
     Some(Forward {
         protocol,
-        port: value("host-port")?.parse().ok()?,
+        ports: one(value("host-port")?.parse().ok()?),
         target: value("container-port")?.parse().ok()?,
-        container: value("container-ip").map(str::to_owned),
-        through: "docker-proxy".to_owned(),
+        container: value("container-ip").and_then(|text| Some(text.parse::<IpAddr>().ok()?.to_string())),
+        through: "docker-proxy",
         running: true,
-        user: Some(process.user),
+        word: word(process),
     })
 }
 
@@ -49,28 +52,36 @@ fn pasta(process: &Process) -> Vec<Forward> {
         "u" | "udp-ports" => Some((Protocol::Udp, value)),
         _ => None,
     });
-    let forward = |protocol, (port, target)| Forward {
+    let forward = |protocol, (ports, target)| Forward {
         protocol,
-        port,
+        ports,
         target,
         container: None,
-        through: "pasta".to_owned(),
+        through: "pasta",
         running: true,
-        user: Some(process.user),
+        word: word(process),
     };
     let pairs = listed.flat_map(|(protocol, list)| pasta_ports(list).into_iter().map(move |pair| (protocol, pair)));
     pairs.take(MOST).map(|(protocol, pair)| forward(protocol, pair)).collect()
 }
 
 /// `[address[%interface]/]port[-port][:target[-target]]`, several with commas between.
-fn pasta_ports(list: &str) -> Vec<(u16, u16)> {
+fn pasta_ports(list: &str) -> Vec<(RangeInclusive<u16>, u16)> {
     let list = list.rsplit_once('/').map_or(list, |(_, ports)| ports);
     let one = |spec: &str| {
         let (ports, targets) = spec.split_once(':').unwrap_or((spec, spec));
         let ((first, end), (target, _)) = (range(ports)?, range(targets)?);
-        Some((first..=end).zip(target..=u16::MAX))
+        Some((first..=end, target))
     };
-    list.split(',').filter_map(one).flatten().take(MOST).collect()
+    list.split(',').filter_map(one).take(MOST).collect()
+}
+
+const fn one(port: u16) -> RangeInclusive<u16> {
+    port..=port
+}
+
+const fn word(process: &Process) -> Word {
+    Word::Process { id: process.id, user: process.user }
 }
 
 fn range(text: &str) -> Option<(u16, u16)> {
@@ -100,11 +111,12 @@ mod tests {
     fn process(title: &str) -> Process {
         let arguments: Vec<_> = title.split(' ').map(str::to_owned).collect();
         let name = arguments[0].rsplit('/').next().unwrap().chars().take(15).collect();
-        Process { id: 1, name, user: 1000, namespace: None, arguments }
+        Process { id: 1, name, user: 1000, outermost: true, here: true, arguments }
     }
 
     fn pairs(title: &str) -> Vec<(Protocol, u16, u16)> {
-        forwards(&process(title)).into_iter().map(|f| (f.protocol, f.port, f.target)).collect()
+        let first = |forward: Forward| (forward.protocol, *forward.ports.start(), forward.target);
+        forwards(&process(title)).into_iter().map(first).collect()
     }
 
     #[test]
@@ -123,12 +135,12 @@ mod tests {
                      -container-port 11434";
         let expected = Forward {
             protocol: Protocol::Tcp,
-            port: 8080,
+            ports: 8080..=8080,
             target: 11434,
             container: Some("172.17.0.2".into()),
-            through: "docker-proxy".into(),
+            through: "docker-proxy",
             running: true,
-            user: Some(1000),
+            word: Word::Process { id: 1, user: 1000 },
         };
         assert_eq!(forwards(&process(title)), [expected]);
         assert_eq!(pairs("rootlesskit-docker-proxy --host-port=1 --container-port=2"), [(Protocol::Tcp, 1, 2)]);
@@ -147,10 +159,16 @@ mod tests {
         }
         assert_eq!(
             pairs("pasta -t 0.0.0.0/80-81:11434-11435,9 --udp-ports=::1%lo/5:6"),
-            [tcp(80, 11434), tcp(81, 11435), tcp(9, 9), (Protocol::Udp, 5, 6)]
+            [tcp(80, 11434), tcp(9, 9), (Protocol::Udp, 5, 6)]
         );
         assert_eq!(pairs("pasta -t auto -T 8080:11434 -t ~9 -t 70000"), []);
         assert_eq!(pairs("pasta -t 65535-65535:11434-65535"), [tcp(65535, 11434)]);
+        let [range] = &forwards(&process("pasta -t 80-90:11430-11440"))[..] else { panic!("one range") };
+        assert_eq!((range.port_to(11434), range.port_to(11441), range.port_to(80)), (Some(84), None, None));
+        assert_eq!(range.target_of((Protocol::Tcp, 84)), Some(11434));
+        let whole = &forwards(&process("pasta -t 1-65535:11434"))[0];
+        assert_eq!((whole.port_to(11434), whole.target_of((Protocol::Tcp, 60_000))), (Some(1), None));
+        assert_eq!(pairs(&format!("pasta{}", " -t 1-65535".repeat(1000))).len(), MOST);
     }
 
     #[test]

@@ -1,16 +1,28 @@
-//! Which forwards end at a guarded port.
+//! Which forwards end at a guarded port, and at which addresses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use super::{DerivedPort, Forward};
+use super::holders::Held;
+use super::{DerivedPort, Forward, Place, Unknown, Word};
 use crate::policy::{Protocol, Service, ServiceName};
+use crate::quota::Quota;
 use crate::sockets::Socket;
 
 /// More than anybody publishes; they must fit what is written down for `status`.
 pub(super) const MOST: usize = 128;
+/// And more than a user does.
+const MOST_OF_USER: usize = 32;
+/// Of a port; more is a user's game.
+const MOST_ADDRESSES: usize = 16;
 /// Of a container's name; Docker's own are shorter.
 const LONGEST_NAME: usize = 64;
+
+/// Ports by whose word they are: root's are crowded out by nobody.
+pub(super) fn quota() -> Quota {
+    Quota::new(MOST, MOST_OF_USER, MOST)
+}
 
 /// What the forwards and sockets of a moment say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,81 +31,138 @@ pub(super) struct Decision {
     pub(super) present: Vec<DerivedPort>,
     /// Ports that will when their container runs. Nothing else leads or listens there, so nobody misses them, sorted.
     pub(super) expected: Vec<DerivedPort>,
-    /// Ports that lead to something else.
-    pub(super) elsewhere: BTreeSet<(Protocol, u16)>,
+    /// Of the known ports, those that lead to something else.
+    pub(super) elsewhere: BTreeSet<Place>,
+    /// What could not be decided.
+    pub(super) unknown: BTreeSet<Unknown>,
 }
 
-/// The ports to guard besides the policy's own. `danger` says why guarding a port could lock the user out.
-pub(super) fn decide(
-    services: &[Service],
-    forwards: &[Forward],
-    sockets: &[Socket],
-    danger: impl Fn(Protocol, NonZeroU16) -> Option<String>,
-) -> Decision {
-    let believed = forwards.iter().filter(|forward| is_believed(forward, sockets));
-    let (running, idle): (Vec<_>, Vec<_>) = believed.partition(|forward| forward.running);
-    let used: BTreeSet<_> = running.iter().map(|forward| (forward.protocol, forward.port)).collect();
-    let is_free = |forward: &&Forward| {
-        let place = (forward.protocol, forward.port);
-        !used.contains(&place) && !sockets.iter().any(|socket| occupies(socket, place))
+/// What there is to decide by.
+pub(super) struct Facts<'a> {
+    /// What the policy guards.
+    pub(super) services: &'a [Service],
+    pub(super) forwards: &'a [Forward],
+    /// The host's sockets that wait for packets.
+    pub(super) sockets: &'a [Socket],
+    /// Does a process of this user hold a socket?
+    pub(super) held: &'a dyn Fn(u32, u32, &Socket) -> Held,
+    /// Why guarding a port could lock the user out.
+    pub(super) danger: &'a dyn Fn(Protocol, NonZeroU16) -> Option<String>,
+}
+
+/// A forward's port that leads to a guarded one.
+struct Lead<'a> {
+    forward: &'a Forward,
+    place: Place,
+    service: &'a ServiceName,
+    addresses: BTreeSet<IpAddr>,
+}
+
+/// The ports to guard besides the policy's own. `known`: those that were.
+pub(super) fn decide(facts: &Facts<'_>, known: &BTreeSet<Place>) -> Decision {
+    let mut decision = Decision::default();
+    let mut forwards: Vec<&Forward> = facts.forwards.iter().collect();
+    forwards.sort_by_key(|forward| forward.word.user());
+    let (running, idle): (Vec<_>, Vec<_>) = forwards.into_iter().partition(|forward| forward.running);
+    let leads: Vec<Lead<'_>> = running.iter().flat_map(|one| facts.leads(one, &mut decision.unknown)).collect();
+    decision.present = facts.ports(leads, true);
+    let is_present = |place: Place| decision.present.iter().any(|port| port.place() == place);
+    let leads_elsewhere = |place: Place| {
+        let leads = |forward: &&&Forward| forward.target_of(place).is_some();
+        running.iter().filter(leads).any(|forward| !facts.addresses(forward, place, &mut BTreeSet::new()).is_empty())
     };
-    let present = leading(services, running, &danger);
-    let expected = leading(services, idle.into_iter().filter(is_free).collect(), &danger);
-    let is_present = |place: &(Protocol, u16)| present.iter().any(|port| (port.protocol, port.port) == *place);
-    Decision { elsewhere: used.into_iter().filter(|place| !is_present(place)).collect(), present, expected }
+    let is_free = |lead: &Lead<'_>| {
+        let occupied = facts.sockets.iter().any(|socket| occupies(socket, lead.place));
+        !is_present(lead.place) && !occupied && !leads_elsewhere(lead.place)
+    };
+    let waiting = idle.iter().flat_map(|one| facts.leads(one, &mut decision.unknown)).filter(is_free).collect();
+    let expected = facts.ports(waiting, false);
+    let elsewhere = |place: &&Place| !is_present(**place) && leads_elsewhere(**place);
+    decision.elsewhere = known.iter().filter(elsewhere).copied().collect();
+    decision.expected = expected;
+    decision
 }
 
-/// Those of the forwards that end at a guarded port, by host port.
-fn leading(
-    services: &[Service],
-    mut forwards: Vec<&Forward>,
-    danger: impl Fn(Protocol, NonZeroU16) -> Option<String>,
-) -> Vec<DerivedPort> {
-    let mut found: BTreeMap<(Protocol, u16), DerivedPort> = BTreeMap::new();
-    // Root's first: a user with many proxies crowds out nobody else's.
-    forwards.sort_by_key(|forward| forward.user.unwrap_or(0));
-    for forward in forwards {
-        let Forward { protocol, port, target, container, through, running, .. } = forward;
-        let guarded = |port| service(services, *protocol, port);
-        let (Some(service), None, Some(number)) = (guarded(*target), guarded(*port), NonZeroU16::new(*port)) else {
-            continue;
+impl<'a> Facts<'a> {
+    /// Its ports that lead to guarded ones and are not guarded themselves, where it is believed.
+    fn leads(&self, forward: &'a Forward, unknown: &mut BTreeSet<Unknown>) -> Vec<Lead<'a>> {
+        let services = self.services.iter().filter(|service| service.protocols.contains(&forward.protocol));
+        let targets = services.flat_map(|service| service.ports.iter().map(move |port| (&service.name, port.get())));
+        let lead = |(service, target)| {
+            let place = (forward.protocol, forward.port_to(target)?);
+            if self::service(self.services, place).is_some() {
+                return None;
+            }
+            let addresses = self.addresses(forward, place, unknown);
+            (!addresses.is_empty()).then_some(Lead { forward, place, service, addresses })
         };
-        if found.len() == MOST && !found.contains_key(&(*protocol, *port)) {
-            continue;
-        }
-        let known = found.entry((*protocol, *port)).or_insert_with(|| DerivedPort {
-            protocol: *protocol,
-            port: *port,
-            service: service.clone(),
-            container: None,
-            through: through.clone(),
-            present: *running,
-            refused: danger(*protocol, number),
-        });
-        if known.is_nameless()
-            && let Some(container) = container
-        {
-            // Anybody's text: it goes to logs and terminals.
-            known.container = Some(container.chars().filter(char::is_ascii_graphic).take(LONGEST_NAME).collect());
-        }
+        targets.filter_map(lead).collect()
     }
-    found.into_values().collect()
+
+    /// The addresses of this host at which a forward is believed.
+    fn addresses(&self, forward: &Forward, place: Place, unknown: &mut BTreeSet<Unknown>) -> BTreeSet<IpAddr> {
+        let user = match &forward.word {
+            Word::Root(addresses) => return addresses.clone(),
+            Word::User(user) | Word::Process { user, .. } => *user,
+        };
+        let mut addresses = BTreeSet::new();
+        let own = |socket: &&Socket| (socket.protocol, socket.port) == place && socket.user == user;
+        for socket in self.sockets.iter().filter(own) {
+            let held = match forward.word {
+                Word::Process { id, .. } => (self.held)(id, user, socket),
+                _ => Held::Yes,
+            };
+            match held {
+                Held::Yes => addresses.extend(socket.addresses()),
+                Held::No => {}
+                Held::Unknown => drop(unknown.insert(Unknown::proxy(forward, place, user))),
+            }
+        }
+        // What strangers reach first.
+        let mut sorted: Vec<_> = addresses.into_iter().collect();
+        sorted.sort_by_key(|address| (!address.is_unspecified(), address.is_loopback()));
+        sorted.into_iter().take(MOST_ADDRESSES).collect()
+    }
+
+    fn ports(&self, leads: Vec<Lead<'_>>, present: bool) -> Vec<DerivedPort> {
+        let (mut found, mut quota) = (BTreeMap::<Place, DerivedPort>::new(), quota());
+        for Lead { forward, place, service, addresses } in leads {
+            let Some(number) = NonZeroU16::new(place.1) else { continue };
+            let user = forward.word.user();
+            if !found.contains_key(&place) && (found.len() == MOST || !quota.take(user)) {
+                continue;
+            }
+            let known = found.entry(place).or_insert_with(|| DerivedPort {
+                protocol: place.0,
+                port: place.1,
+                addresses: BTreeSet::new(),
+                service: service.clone(),
+                container: None,
+                through: forward.through.to_owned(),
+                present,
+                user,
+                expected: !present,
+                refused: (self.danger)(place.0, number),
+            });
+            known.addresses.extend(addresses);
+            if known.is_nameless()
+                && let Some(container) = &forward.container
+            {
+                // Anybody's text: it goes to logs and terminals.
+                known.container = Some(container.chars().filter(char::is_ascii_graphic).take(LONGEST_NAME).collect());
+            }
+        }
+        found.into_values().collect()
+    }
 }
 
 /// Does the socket take what arrives from elsewhere for this port?
-pub(super) fn occupies(socket: &Socket, place: (Protocol, u16)) -> bool {
+pub(super) fn occupies(socket: &Socket, place: Place) -> bool {
     (socket.protocol, socket.port) == place && !socket.address.to_canonical().is_loopback()
 }
 
-fn is_believed(forward: &Forward, sockets: &[Socket]) -> bool {
-    let by = |user| {
-        let same = |socket: &Socket| (socket.protocol, socket.port) == (forward.protocol, forward.port);
-        sockets.iter().any(|socket| same(socket) && socket.user == user)
-    };
-    forward.user.is_none_or(by)
-}
-
-pub(super) fn service(services: &[Service], protocol: Protocol, port: u16) -> Option<&ServiceName> {
+/// The service that guards a port.
+pub(super) fn service(services: &[Service], (protocol, port): Place) -> Option<&ServiceName> {
     let guards = |service: &&Service| {
         service.protocols.contains(&protocol) && service.ports.iter().any(|guarded| guarded.get() == port)
     };
@@ -101,81 +170,4 @@ pub(super) fn service(services: &[Service], protocol: Protocol, port: u16) -> Op
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::built_in;
-
-    fn forward(port: u16, target: u16, container: &str, through: &str, user: Option<u32>) -> Forward {
-        let (container, through) = (Some(container.to_owned()), through.to_owned());
-        Forward { protocol: Protocol::Tcp, port, target, container, through, running: true, user }
-    }
-
-    fn socket(port: u16, user: u32) -> Socket {
-        Socket { protocol: Protocol::Tcp, address: "::".parse().unwrap(), port, user, inode: 0 }
-    }
-
-    fn decided(forwards: &[Forward], sockets: &[Socket]) -> Vec<String> {
-        let danger = |_, port: NonZeroU16| (port.get() == 22).then(|| "tcp 22 is SSH's port".to_owned());
-        let ports = decide(&built_in().services, forwards, sockets, danger).present;
-        ports.iter().map(|port| format!("{port}{}", port.refused.as_deref().unwrap_or_default())).collect()
-    }
-
-    #[test]
-    fn what_leads_to_a_guarded_port_is_derived_once_and_named() {
-        let forwards = [
-            forward(8080, 11434, "172.17.0.2", "docker-proxy", Some(0)),
-            forward(8080, 11434, "web", "published", None),
-            forward(9090, 9090, "other", "published", None),
-        ];
-        assert_eq!(decided(&forwards, &[socket(8080, 0)]), ["tcp 8080 → ollama (container web, docker-proxy)"]);
-    }
-
-    #[test]
-    fn a_guarded_port_needs_no_deriving() {
-        assert_eq!(decided(&[forward(11434, 11434, "ollama", "published", None)], &[]), [""; 0]);
-    }
-
-    #[test]
-    fn nobody_closes_a_port_of_somebody_else() {
-        let forged = [forward(443, 11434, "x", "docker-proxy", Some(1000))];
-        assert_eq!(decided(&forged, &[socket(443, 0)]), [""; 0]);
-        assert_eq!(decided(&forged, &[]), [""; 0]);
-        assert_eq!(decided(&forged, &[socket(443, 1000)]).len(), 1);
-    }
-
-    #[test]
-    fn a_user_with_many_proxies_crowds_out_nobody() {
-        let mut forwards: Vec<_> =
-            (10_000..12_000).map(|port| forward(port, 11434, "x", "pasta", Some(1000))).collect();
-        forwards.push(forward(20_000, 11434, "web", "docker-proxy", Some(0)));
-        let sockets: Vec<_> = forwards.iter().map(|forward| socket(forward.port, forward.user.unwrap())).collect();
-        let ports = decided(&forwards, &sockets);
-        assert_eq!(ports.len(), MOST);
-        assert!(ports.iter().any(|port| port.contains("tcp 20000")), "{ports:?}");
-    }
-
-    #[test]
-    fn a_port_that_could_lock_out_is_told_and_not_guarded() {
-        let ports = decided(&[forward(22, 11434, "web", "published", None)], &[]);
-        assert_eq!(ports, ["tcp 22 → ollama (container web, published)tcp 22 is SSH's port"]);
-    }
-
-    #[test]
-    fn a_container_that_does_not_run_keeps_its_port_unless_somebody_else_uses_it() {
-        let idle = |port| Forward { running: false, ..forward(port, 11434, "web", "published", None) };
-        let expected = |forwards: &[Forward], sockets: &[Socket]| {
-            let decision = decide(&built_in().services, forwards, sockets, |_, _| None);
-            decision.expected.iter().map(|port| port.port).collect::<Vec<_>>()
-        };
-        assert_eq!(expected(&[idle(8080), idle(11434)], &[]), [8080]);
-        assert!(expected(&[idle(8080)], &[socket(8080, 1000)]).is_empty());
-        let loopback = Socket { address: "127.0.0.1".parse().unwrap(), ..socket(8080, 1000) };
-        assert_eq!(expected(&[idle(8080)], &[loopback]), [8080]);
-        let other = forward(8080, 80, "nginx", "published", None);
-        assert!(expected(&[idle(8080), other.clone()], &[]).is_empty());
-        let decision = decide(&built_in().services, &[idle(8080), other], &[], |_, _| None);
-        assert_eq!(decision.elsewhere, [(Protocol::Tcp, 8080)].into());
-        // A user cannot reserve what nobody listens on.
-        assert!(expected(&[Forward { user: Some(1000), ..idle(8080) }], &[]).is_empty());
-    }
-}
+mod tests;

@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 
 use super::engine::docker;
-use super::exchange;
+use super::exchange::{Question, ask};
 
 /// A daemon that starts, or that hung up, is tried again after this long.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// Of one connection at a time: whoever keeps talking is heard again.
+const MOST_READS: usize = 64;
 
 /// Connections to daemons, by the path of their sockets.
 #[derive(Debug, Default)]
@@ -39,7 +42,8 @@ impl Events {
                 Some(Connection::Closed(since)) => since.elapsed() >= RETRY,
             };
             if due {
-                let connection = exchange::ask(path, &docker::events()).map_or_else(
+                let question = Question { path: path.clone(), user: 0, text: docker::events() };
+                let connection = ask(&question).map_or_else(
                     |error| {
                         debug!("{} does not tell of new containers: {error}", path.display());
                         Connection::Closed(Instant::now())
@@ -59,7 +63,7 @@ impl Events {
         for connection in self.0.values_mut() {
             let Connection::Open(stream) = connection else { continue };
             let mut buffer = [0; 4096];
-            loop {
+            for _ in 0..MOST_READS {
                 match stream.read(&mut buffer) {
                     Ok(length) if length > 0 => heard = true,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -1,6 +1,7 @@
 //! Looks on a thread of its own: a look reads all of `/proc` and asks the container engines, and a new interface must not
 //! wait for that.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use thiserror::Error;
 use tokio::sync::watch::{self, Receiver, Sender};
 use tokio::time::sleep;
 
-use super::{DerivedPort, Watch};
+use super::{DerivedPort, Unknown, Watch};
 use crate::policy::Service;
 
 /// Between an order and the look: links come and go several at a time, and whoever gave the order needs the processor to
@@ -21,6 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct Lookout {
     orders: Sender<Order>,
     ports: Receiver<Vec<DerivedPort>>,
+    unknown: Receiver<BTreeSet<Unknown>>,
     /// Number of the last order that was carried out.
     done: Receiver<u64>,
 }
@@ -45,10 +47,11 @@ impl Lookout {
         let (orders, ordered) = watch::channel(Order { number: 1, services: services.to_vec() });
         let (found, ports) = watch::channel(guarded.to_vec());
         let (carried_out, done) = watch::channel(0);
+        let (told, unknown) = watch::channel(BTreeSet::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let work = move || runtime.block_on(keep_looking(watch, ordered, &found, &carried_out));
+        let work = move || runtime.block_on(keep_looking(watch, ordered, &found, &told, &carried_out));
         thread::Builder::new().name("lookout".to_owned()).spawn(work)?;
-        Ok(Self { orders, ports, done })
+        Ok(Self { orders, ports, unknown, done })
     }
 
     /// Has it look again, soon.
@@ -68,9 +71,18 @@ impl Lookout {
         self.done.wait_for(|done| *done >= number).await.map(drop).map_err(|_| Gone)
     }
 
-    /// Waits until it finds something else than [`Self::ports`] last told. Cancel safe.
+    /// Waits until it finds something else than [`Self::ports`] and [`Self::unknown`] last told. Cancel safe.
     pub async fn changed(&mut self) -> Result<(), Gone> {
-        self.ports.changed().await.map_err(|_| Gone)
+        tokio::select! {
+            changed = self.ports.changed() => changed,
+            changed = self.unknown.changed() => changed,
+        }
+        .map_err(|_| Gone)
+    }
+
+    /// What may lead to a guarded port and cannot be known, as of the last look.
+    pub fn unknown(&mut self) -> BTreeSet<Unknown> {
+        self.unknown.borrow_and_update().clone()
     }
 
     /// What it found last.
@@ -84,6 +96,7 @@ async fn keep_looking(
     mut watch: Watch,
     mut orders: Receiver<Order>,
     found: &Sender<Vec<DerivedPort>>,
+    told: &Sender<BTreeSet<Unknown>>,
     done: &Sender<u64>,
 ) {
     loop {
@@ -93,6 +106,13 @@ async fn keep_looking(
             let is_news = known != ports;
             if is_news {
                 ports.clone_into(known);
+            }
+            is_news
+        });
+        told.send_if_modified(|known| {
+            let is_news = known != watch.unknown();
+            if is_news {
+                known.clone_from(watch.unknown());
             }
             is_news
         });
@@ -132,7 +152,8 @@ mod tests {
         let (orders, _) = watch::channel(Order { number: 1, services: Vec::new() });
         let (found, ports) = watch::channel(Vec::new());
         let (carried_out, done) = watch::channel(1);
-        let mut lookout = Lookout { orders, ports, done };
+        let (_told, unknown) = watch::channel(BTreeSet::new());
+        let mut lookout = Lookout { orders, ports, unknown, done };
         found.send_modify(Vec::clear);
         lookout.changed().await.unwrap();
         assert_eq!(lookout.ports(), []);

@@ -1,6 +1,5 @@
 //! Reads what the decision needs, as seldom as possible: engines are asked only when something has changed.
 
-use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -8,19 +7,24 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::decide::{Decision, decide, occupies};
+use super::decide::{Decision, Facts, decide, occupies, service};
 use super::engine::{Engines, Language, Socket as EngineSocket};
 use super::events::Events;
-use super::memory::Memory;
-use super::silent::{SilentProxy, is_silent, silent};
-use super::{DerivedPort, Forward, arguments, engine};
+use super::holders::Holders;
+use super::ipvs::{self, VirtualServices};
+use super::memory::{Memory, Occupant};
+use super::unknown::{Unknown, is_orchestrator, is_rootlessport};
+use super::{Deadline, DerivedPort, Forward, arguments, engine};
 use crate::config::lockout;
 use crate::policy::{Protocol, Service};
 use crate::procfs::{self, Process};
+use crate::quota::Quota;
 use crate::sockets::{self, Socket};
 
 /// How soon a new listener is noticed while containers run, if no engine tells of it. A look reads the tables of sockets.
 const PERIOD: Duration = Duration::from_secs(1);
+/// A whole look may take this long, whatever others do.
+const BUDGET: Duration = Duration::from_secs(1);
 /// An engine lists a container some time after its proxy listens, and some time after it is gone: it is asked again and
 /// again for this long after a change.
 const SETTLING: Duration = Duration::from_secs(3);
@@ -39,6 +43,8 @@ pub(super) struct Watch {
     /// When there was last something else to see.
     changed: Option<Instant>,
     found: Vec<DerivedPort>,
+    /// What was said not to be known.
+    unknown: BTreeSet<Unknown>,
 }
 
 /// What there is to see without asking anybody.
@@ -47,24 +53,31 @@ struct Seen {
     /// Those the policy guards. Others are not read: programs open UDP sockets all the time.
     protocols: BTreeSet<Protocol>,
     sockets: Vec<Socket>,
-    processes: Vec<Process>,
+    candidates: Vec<Candidate>,
+    virtual_services: VirtualServices,
+    /// There was time for all processes.
+    complete: bool,
 }
 
-/// What one look finds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// The ports to guard.
-    pub ports: Vec<DerivedPort>,
-    /// Proxies of which nobody knows where they lead.
-    pub silent: BTreeSet<SilentProxy>,
+/// A process that may have to do with a proxy, by its name.
+#[derive(Debug, PartialEq, Eq)]
+struct Candidate {
+    id: u32,
+    user: u32,
+    role: Role,
 }
 
-/// The derived ports right now, read once.
-pub fn look(services: &[Service]) -> Found {
-    let mut watch = Watch::default();
-    watch.read(services, Seen::now(services), true);
-    let Decision { present, expected, .. } = watch.decide(services);
-    Found { ports: present.into_iter().chain(expected).collect(), silent: watch.silent() }
+/// What its name stands for.
+#[derive(Debug, PartialEq, Eq)]
+enum Role {
+    /// Its arguments say where it leads.
+    Proxy(Vec<Forward>),
+    /// Something that answers there does.
+    Engine(Vec<EngineSocket>),
+    /// It does not say.
+    Rootlessport,
+    /// What it publishes cannot be seen.
+    Orchestrator(String),
 }
 
 impl Watch {
@@ -81,15 +94,32 @@ impl Watch {
             services.clone_into(&mut self.services);
             self.memory.clear();
         }
-        let seen = Seen::now(services);
+        let until = Instant::now() + BUDGET;
+        let seen = Seen::now(services, until);
         let told = self.events.heard() | self.events.follow(&seen.daemons());
-        self.read(services, seen, told);
-        let decision = self.decide(services);
-        let occupied = |place| self.seen.sockets.iter().any(|socket| occupies(socket, place));
-        let found = self.memory.update(decision, Instant::now(), occupied);
+        self.read(services, seen, told, until);
+        let decision = self.decide(services, until);
+        let unknown = self.all_unknown(decision.unknown.clone(), until);
+        let occupant = |place, user| {
+            let mut users = self.seen.sockets.iter().filter(|socket| occupies(socket, place)).map(|socket| socket.user);
+            match users.next() {
+                None => Occupant::Nobody,
+                Some(first) if first == user && users.all(|other| other == user) => Occupant::Same,
+                Some(_) => Occupant::Another,
+            }
+        };
+        let found = self.memory.update(decision, Instant::now(), occupant);
         self.tell(&found);
-        self.found = found;
+        for one in unknown.difference(&self.unknown) {
+            warn!("{one}");
+        }
+        (self.found, self.unknown) = (found, unknown);
         &self.found
+    }
+
+    /// What may lead to a guarded port and cannot be known, as of the last look.
+    pub(super) const fn unknown(&self) -> &BTreeSet<Unknown> {
+        &self.unknown
     }
 
     fn tell(&self, found: &[DerivedPort]) {
@@ -112,7 +142,7 @@ impl Watch {
     /// Waits until an engine tells of a container, or a socket has begun or ceased to listen since the last look. Without
     /// containers, forever. Cancel safe.
     pub(super) async fn changed(&self) {
-        if self.seen.processes.is_empty() {
+        if self.seen.candidates.is_empty() && self.seen.virtual_services == VirtualServices::default() {
             return std::future::pending().await;
         }
         tokio::select! {
@@ -131,12 +161,12 @@ impl Watch {
     }
 
     /// Asks the engines if there is reason to.
-    fn read(&mut self, services: &[Service], seen: Seen, told: bool) {
+    fn read(&mut self, services: &[Service], seen: Seen, told: bool, until: Deadline) {
         if told || seen != self.seen {
             (self.seen, self.changed) = (seen, Some(Instant::now()));
         }
-        if self.is_settling() || self.decide(services).present.iter().any(|port| !self.is_known(port)) {
-            self.engines.ask(&engine::sockets(&self.seen.processes));
+        if self.is_settling() || self.decide(services, until).present.iter().any(|port| !self.is_known(port)) {
+            self.engines.ask(&engine::asked(self.seen.engines().cloned()), until);
         }
     }
 
@@ -149,51 +179,111 @@ impl Watch {
         self.changed.is_some_and(|changed| changed.elapsed() < limit)
     }
 
-    fn decide(&self, services: &[Service]) -> Decision {
-        // Whose sockets these are is a question for every descriptor of every process: only if there is a reason.
-        let listeners = OnceCell::new();
-        decide(services, &self.forwards(), &self.seen.sockets, |protocol, port| {
-            let same = |known: &&DerivedPort| (known.protocol, known.port) == (protocol, port.get());
-            match self.found.iter().find(same) {
-                Some(known) => known.refused.clone(),
-                None => lockout::danger(protocol, port, listeners.get_or_init(lockout::listeners))
-                    .map(|danger| danger.to_string()),
-            }
-        })
+    fn decide(&self, services: &[Service], until: Deadline) -> Decision {
+        let holders = Holders::new(until);
+        // The socket is the proxy's own: no sshd listens there. What is well known may be published and start later.
+        let danger = |protocol, port| lockout::danger(protocol, port, &[]).map(|danger| danger.to_string());
+        let facts = Facts {
+            services,
+            forwards: &self.forwards(),
+            sockets: &self.seen.sockets,
+            held: &|id, user, socket| holders.hold(id, user, socket),
+            danger: &danger,
+        };
+        decide(&facts, &self.memory.places())
     }
 
     fn forwards(&self) -> Vec<Forward> {
-        let proxies = self.seen.processes.iter().filter(|process| arguments::is_proxy(&process.name));
-        let mut forwards: Vec<_> = proxies.flat_map(arguments::forwards).collect();
-        forwards.extend(self.engines.said().iter().cloned());
-        forwards
+        let proxies = self.seen.candidates.iter().filter_map(|one| match &one.role {
+            Role::Proxy(forwards) => Some(forwards),
+            _ => None,
+        });
+        proxies.flatten().chain(&self.seen.virtual_services.forwards).chain(self.engines.said()).cloned().collect()
     }
 
-    fn silent(&self) -> BTreeSet<SilentProxy> {
-        if self.seen.processes.iter().any(|process| is_silent(&process.name)) {
-            silent(&self.seen.sockets, &procfs::owners(), &self.forwards())
-        } else {
-            BTreeSet::new()
+    /// What the decision left open, and what it was never asked about.
+    fn all_unknown(&self, mut unknown: BTreeSet<Unknown>, until: Deadline) -> BTreeSet<Unknown> {
+        let (holders, forwards) = (Holders::new(until), self.forwards());
+        let explained = |socket: &Socket| {
+            forwards.iter().any(|forward| forward.target_of((socket.protocol, socket.port)).is_some())
+        };
+        for Candidate { id, user, role } in &self.seen.candidates {
+            let sockets = || holders.held(*id, *user, &self.seen.sockets).filter(|socket| !explained(socket));
+            match role {
+                Role::Rootlessport => unknown.extend(sockets().map(|socket| Unknown::Rootlessport {
+                    protocol: socket.protocol,
+                    port: socket.port,
+                    user: *user,
+                })),
+                Role::Engine(_) if *user == 0 && self.engines.works_for_a_swarm() => {
+                    let published = sockets().filter(|socket| !SWARM_S_OWN.contains(&socket.port));
+                    unknown.extend(published.map(|one| Unknown::Swarm { protocol: one.protocol, port: one.port }));
+                }
+                Role::Orchestrator(name) if *user == 0 => drop(unknown.insert(Unknown::Orchestrator(name.clone()))),
+                _ => {}
+            }
         }
+        unknown.extend(self.seen.virtual_services.marks.iter().copied().map(Unknown::Mark));
+        unknown.extend((!self.seen.complete).then_some(Unknown::Hurried));
+        while unknown.len() > MOST_UNKNOWN {
+            unknown.pop_first();
+        }
+        unknown
     }
 }
 
+/// What a swarm's nodes listen on for each other, and the engine's own API.
+const SWARM_S_OWN: [u16; 4] = [2375, 2376, 2377, 7946];
+/// Users can make as many of these as they like.
+const MOST_UNKNOWN: usize = 32;
+
 impl Seen {
-    fn now(services: &[Service]) -> Self {
+    fn now(services: &[Service], until: Deadline) -> Self {
         let protocols: BTreeSet<_> = services.iter().flat_map(|service| service.protocols.clone()).collect();
         // The sockets first: whose process is not there yet has no socket either.
         let sockets = sockets::listening(&protocols);
-        let mut processes = procfs::processes(|name| arguments::is_proxy(name) || engine::is_engine(name));
-        let here = procfs::own_namespace();
-        // Root's engine in another namespace publishes there. A user's own is always in one, and forwards to here.
-        processes.retain(|process| process.user != 0 || process.namespace.is_none() || process.namespace == here);
-        processes.sort_by_key(|process| process.id);
-        Self { protocols, sockets, processes }
+        let wanted = |name: &str| {
+            arguments::is_proxy(name) || engine::is_engine(name) || is_rootlessport(name) || is_orchestrator(name)
+        };
+        let (mut processes, complete) = procfs::processes(wanted, &mut Quota::new(8192, 128, 1024), until);
+        processes.sort_by_key(|process| (process.user, process.id));
+        let mut quota = Quota::new(8192, 256, 2048);
+        let candidates = processes.into_iter().map(|process| Candidate::new(&process, &mut quota)).collect();
+        let guards = |protocol, port| service(services, (protocol, port)).is_some();
+        Self { protocols, sockets, candidates, virtual_services: ipvs::read(guards), complete }
+    }
+
+    fn engines(&self) -> impl Iterator<Item = &EngineSocket> {
+        let sockets = self.candidates.iter().filter_map(|one| match &one.role {
+            Role::Engine(sockets) => Some(sockets),
+            _ => None,
+        });
+        sockets.flatten()
     }
 
     /// Where root's daemons answer, which tell of their containers.
     fn daemons(&self) -> BTreeSet<PathBuf> {
-        let tells = |socket: &EngineSocket| socket.language == Language::Docker && socket.user.is_none();
-        engine::sockets(&self.processes).into_iter().filter(tells).map(|socket| socket.path).collect()
+        let tells = |socket: &&EngineSocket| socket.language == Language::Docker && socket.user == 0;
+        engine::asked(self.engines().filter(tells).cloned()).into_iter().map(|socket| socket.path).collect()
+    }
+}
+
+impl Candidate {
+    /// `quota`: of forwards.
+    fn new(process: &Process, quota: &mut Quota) -> Self {
+        let Process { id, ref name, user, .. } = *process;
+        let role = if arguments::is_proxy(name) {
+            let mut forwards = arguments::forwards(process);
+            forwards.retain(|_| quota.take(user));
+            forwards.shrink_to_fit();
+            Role::Proxy(forwards)
+        } else if is_rootlessport(name) {
+            Role::Rootlessport
+        } else if is_orchestrator(name) {
+            Role::Orchestrator(name.clone())
+        } else {
+            Role::Engine(engine::sockets(process))
+        };
+        Self { id, user, role }
     }
 }

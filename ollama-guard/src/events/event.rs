@@ -17,6 +17,11 @@ pub enum Line {
         /// The daemon's version.
         version: String,
     },
+    /// There are as many readers as there may be: this one is left.
+    Full {
+        /// How many there may be.
+        readers: usize,
+    },
     /// A drop.
     Drop(DropEvent),
     /// Events that this stream lacks.

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{self, Receiver};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use super::event::{Line, Loser, Missed};
@@ -23,6 +24,8 @@ use crate::account;
 const BACKLOG: usize = 2048;
 /// Readers at a time.
 const READERS: usize = 64;
+/// Of these, how many places are root's alone: a member of the group who takes all others does not keep root out.
+const ROOTS: usize = 8;
 
 /// Why nobody can read events.
 #[derive(Debug, Error)]
@@ -38,7 +41,13 @@ pub(super) struct Server {
     listener: UnixListener,
     path: PathBuf,
     sender: Sender,
+    /// Free places, and those of them that anybody may take.
+    all: Arc<Semaphore>,
+    anybodys: Arc<Semaphore>,
 }
+
+/// A reader's place, until it goes.
+type Place = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// Where lines go in.
 #[derive(Clone, Debug)]
@@ -79,7 +88,13 @@ impl Server {
             Ok(listener)
         };
         let listener = open().map_err(|source| ServerError { path: path.to_owned(), source })?;
-        Ok(Self { listener, path: path.to_owned(), sender: Sender(broadcast::channel(BACKLOG).0) })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            sender: Sender(broadcast::channel(BACKLOG).0),
+            all: Arc::new(Semaphore::new(READERS)),
+            anybodys: Arc::new(Semaphore::new(READERS - ROOTS)),
+        })
     }
 
     pub(super) fn sender(&self) -> Sender {
@@ -89,14 +104,27 @@ impl Server {
     /// Accepts one reader and lets it go its way.
     pub(super) async fn accept(&self) {
         match self.listener.accept().await {
-            Ok((stream, _)) if self.sender.0.receiver_count() < READERS => {
-                drop(tokio::spawn(serve(stream, self.sender.0.subscribe())));
-            }
-            Ok(_) => {}
+            Ok((stream, _)) => match self.place(&stream) {
+                Some(place) => drop(tokio::spawn(serve(stream, self.sender.0.subscribe(), place))),
+                None => refuse(&stream),
+            },
             // No descriptors left, or the like: it passes.
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
     }
+}
+
+impl Server {
+    fn place(&self, stream: &UnixStream) -> Option<Place> {
+        let is_root = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0);
+        let shared = if is_root { None } else { Some(Arc::clone(&self.anybodys).try_acquire_owned().ok()?) };
+        Some((Arc::clone(&self.all).try_acquire_owned().ok()?, shared))
+    }
+}
+
+/// Says why, as far as the socket takes it at once.
+fn refuse(stream: &UnixStream) {
+    let _ = stream.try_write(encode(&Line::Full { readers: READERS }).as_bytes());
 }
 
 impl Drop for Server {
@@ -106,7 +134,7 @@ impl Drop for Server {
 }
 
 /// Until the reader hangs up, or the daemon ends.
-async fn serve(mut stream: UnixStream, mut lines: Receiver<Arc<str>>) {
+async fn serve(mut stream: UnixStream, mut lines: Receiver<Arc<str>>, _place: Place) {
     let mut next = Ok(encode(&Line::Ready { version: env!("CARGO_PKG_VERSION").to_owned() }));
     loop {
         let line = match next {

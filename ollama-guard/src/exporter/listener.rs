@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::{self, Permissions};
 use std::future::poll_fn;
 use std::io;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -45,6 +46,9 @@ fn hint(place: &Listen, error: &io::Error) -> String {
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
 
+/// A connection and where it comes from, if that has an address: all of an IPv6 /64 is one source.
+pub(super) type Accepted = (Pin<Box<dyn Stream>>, Option<IpAddr>);
+
 /// Sockets that accept; perhaps none.
 #[derive(Debug, Default)]
 pub(super) struct Listeners(Vec<Listener>);
@@ -82,7 +86,7 @@ impl Listeners {
     }
 
     /// The next connection. Waits for ever if nothing listens.
-    pub(super) async fn accept(&self) -> io::Result<Pin<Box<dyn Stream>>> {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
         poll_fn(|context| {
             let polled = self.0.iter().map(|listener| listener.poll_accept(context));
             polled.into_iter().find(Poll::is_ready).unwrap_or(Poll::Pending)
@@ -92,15 +96,21 @@ impl Listeners {
 }
 
 impl Listener {
-    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Pin<Box<dyn Stream>>>> {
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         Poll::Ready(match self {
-            Self::Tcp(listener) => {
-                ready!(listener.poll_accept(context)).map(|(stream, _)| -> Pin<Box<dyn Stream>> { Box::pin(stream) })
-            }
+            Self::Tcp(listener) => ready!(listener.poll_accept(context))
+                .map(|(stream, from)| -> Accepted { (Box::pin(stream), Some(source(from.ip()))) }),
             Self::Unix { listener, .. } => {
-                ready!(listener.poll_accept(context)).map(|(stream, _)| -> Pin<Box<dyn Stream>> { Box::pin(stream) })
+                ready!(listener.poll_accept(context)).map(|(stream, _)| -> Accepted { (Box::pin(stream), None) })
             }
         })
+    }
+}
+
+fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

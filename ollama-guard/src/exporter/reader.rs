@@ -10,6 +10,7 @@ use crate::observe::enforcement::{Enforcement, enforcement, problems};
 use crate::observe::metrics::{self, Daemon, Format, Ledger, Process};
 use crate::observe::snapshot::Snapshot;
 use crate::observe::table;
+use crate::observe::text::printable;
 
 /// Where snapshots come from: the kernel, or a test.
 pub(super) type Source = Box<dyn FnMut(&Settings) -> anyhow::Result<Snapshot> + Send>;
@@ -58,8 +59,9 @@ impl Reader {
         Ok(match enforcement(snapshot) {
             Enforcement::Full | Enforcement::Observing => None,
             Enforcement::Partial | Enforcement::Absent => {
-                let words =
-                    problems(snapshot).into_iter().map(|problem| format!("{}: {}", problem.subject, problem.problem));
+                let words = problems(snapshot)
+                    .into_iter()
+                    .map(|problem| printable(&format!("{}: {}", problem.subject, problem.problem)));
                 Some(words.collect::<Vec<_>>().join("\n"))
             }
         })

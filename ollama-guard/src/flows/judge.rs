@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use ollama_guard_common::abi::ServiceIndex;
+use ollama_guard_common::abi::{Onward, ServiceIndex};
 
 use super::entry::{Entry, Tuple};
 use crate::class::Class;
@@ -87,7 +87,7 @@ impl Judge {
             ports.extend(lowered.ports.iter().map(|port| ((port.protocol, port.port), port.service)));
             rules.insert(index, lowered);
         }
-        let forward = rules.values().any(|rules| rules.forward);
+        let forward = rules.values().any(|rules| rules.onward == Onward::Pass);
         Some(Self { ground, rules, ports, forward })
     }
 
@@ -226,6 +226,7 @@ mod tests {
             interface: interface.map(|name| name.parse().unwrap()),
             service: None,
             comment: None,
+            implied: false,
         };
         for (list, refused) in [
             (vec![allow("203.0.113.0/24", None)], false),

@@ -5,10 +5,13 @@
 //! and after and takes the program back if they differ.
 
 mod ethtool;
+mod family;
+mod netdev;
 
 use std::collections::BTreeSet;
 
 pub use ethtool::Channels;
+pub use netdev::takes_fragments;
 
 use super::{Link, Mtu, NetlinkError, Queues};
 

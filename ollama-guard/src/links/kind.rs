@@ -53,6 +53,7 @@ pub enum Kind {
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_TUN_TYPE: u16 = 3;
+const IFLA_TUN_VNET_HDR: u16 = 5;
 const IFF_TAP: u8 = 2;
 
 const TUNNELS: [&str; 19] = [
@@ -89,6 +90,14 @@ impl Kind {
             return if tap { Self::Tap } else { Self::Tun };
         }
         Self::from_word(&String::from_utf8_lossy(kind))
+    }
+
+    /// From the same payload: do a tap's frames carry virtio's header?
+    pub(super) fn virtio(info: &[u8]) -> bool {
+        let info = Attributes(info);
+        let data = Attributes(info.get(IFLA_INFO_DATA).unwrap_or_default());
+        info.get(IFLA_INFO_KIND).map(text) == Some(b"tun")
+            && data.get(IFLA_TUN_VNET_HDR).and_then(|header| header.first()).is_some_and(|&header| header != 0)
     }
 
     fn from_word(word: &str) -> Self {
@@ -148,6 +157,19 @@ impl Kind {
             Self::Other(word) => word == "openvswitch",
             _ => false,
         }
+    }
+
+    /// As a master, leaves frames to link-local addresses (01:80:c2:00:00:00 to 0f) to its members: they go up as received
+    /// by the member. A bridge (`br_handle_frame`, `net/bridge/br_input.c`) and a team (`team_handle_frame`) do unless they
+    /// forward them, a bond (`bond_handle_frame`) on an inactive member.
+    pub const fn leaves_link_local(&self) -> bool {
+        matches!(self, Self::Bridge | Self::Bond | Self::Team)
+    }
+
+    /// Made by a container engine or a hypervisor, which may shape its traffic by an ingress qdisc: the bandwidth plugin of
+    /// CNI and libvirt add one at once, and fail if one is there.
+    pub const fn is_shaped_by_its_maker(&self) -> bool {
+        matches!(self, Self::Veth | Self::Tap)
     }
 
     /// One end of a pair: `IFLA_LINK` names the other end, not a device below.
@@ -214,5 +236,13 @@ mod tests {
         assert_eq!(Kind::parse(&info(b"tun\0", &data), true), Kind::Tun);
         assert_eq!(Kind::parse(&info(b"tun\0", &[]), true), Kind::Tap);
         assert_eq!(Kind::parse(&info(b"tun\0", &[]), false), Kind::Tun);
+    }
+
+    #[test]
+    fn virtio_s_header_is_the_kernel_s_word() {
+        let mut data = Vec::new();
+        push_attribute(&mut data, IFLA_TUN_VNET_HDR, &[1]);
+        assert!(Kind::virtio(&info(b"tun\0", &data)));
+        assert!(!Kind::virtio(&info(b"tun\0", &[])) && !Kind::virtio(&info(b"veth\0", &data)) && !Kind::virtio(&[]));
     }
 }

@@ -1,6 +1,6 @@
 //! One interface out of an `RTM_NEWLINK` message (rtnetlink(7), `include/uapi/linux/if_link.h`).
 
-use super::{AttachedXdp, Hardware, Kind, Link, Mtu, Queues, XdpMode, name};
+use super::{AttachedXdp, Elsewhere, Hardware, Kind, Link, Mtu, Queues, XdpMode, name};
 use crate::netlink::attributes::{Attributes, text, u16_at, u32_at};
 
 /// `struct ifinfomsg`.
@@ -12,6 +12,7 @@ const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_LINK_NETNSID: u16 = 37;
@@ -27,6 +28,9 @@ const XDP_PROGRAMS: [(u16, XdpMode); 3] = [(5, XdpMode::Native), (6, XdpMode::Ge
 /// `include/uapi/linux/if.h`, `include/uapi/linux/if_arp.h`.
 const IFF_UP: u32 = 0x1;
 const IFF_LOOPBACK: u32 = 0x8;
+/// Of [`IFLA_AF_SPEC`]: by address family, and there the array of settings, `forwarding` first in both families
+/// (`IPV4_DEVCONF_FORWARDING`, `include/uapi/linux/ip.h`; `DEVCONF_FORWARDING`, `include/uapi/linux/ipv6.h`).
+const SETTINGS: [(u16, u16); 2] = [(2, 1), (10, 2)];
 const ARPHRD_ETHER: u16 = 1;
 const ARPHRD_LOOPBACK: u16 = 772;
 
@@ -47,7 +51,12 @@ pub(super) fn parse(body: &[u8]) -> Result<Link, &'static str> {
         None if flags & IFF_LOOPBACK != 0 => Kind::Loopback,
         info => Kind::parse(info.unwrap_or_default(), hardware == Hardware::Ethernet),
     };
-    let elsewhere = attributes.get(IFLA_LINK_NETNSID).is_some();
+    let elsewhere = number(IFLA_LINK_NETNSID).map(|id| Elsewhere { id: id.cast_signed(), inside: false });
+    let families = Attributes(attributes.get(IFLA_AF_SPEC).unwrap_or_default());
+    let forwards = |(family, settings)| {
+        let settings = Attributes(families.get(family).unwrap_or_default()).get(settings);
+        settings.and_then(|settings| u32_at(settings, 0)).is_some_and(|forwarding| forwarding != 0)
+    };
 
     Ok(Link {
         index,
@@ -57,7 +66,11 @@ pub(super) fn parse(body: &[u8]) -> Result<Link, &'static str> {
         hardware,
         up: flags & IFF_UP != 0,
         master: another(IFLA_MASTER),
-        lower: another(IFLA_LINK).filter(|_| !elsewhere),
+        lower: another(IFLA_LINK).filter(|_| elsewhere.is_none()),
+        elsewhere,
+        virtio: attributes.get(IFLA_LINKINFO).is_some_and(Kind::virtio),
+        forwards: SETTINGS.into_iter().any(forwards),
+        uses: std::collections::BTreeSet::new(),
         address: attributes.get(IFLA_ADDRESS).unwrap_or_default().into(),
         mtu: Mtu {
             current: number(IFLA_MTU).unwrap_or_default(),
@@ -66,6 +79,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Link, &'static str> {
         },
         queues: Queues { rx: number(IFLA_NUM_RX_QUEUES), tx: number(IFLA_NUM_TX_QUEUES) },
         physical: attributes.get(IFLA_PARENT_DEV_NAME).is_some(),
+        takes_fragments: false,
+        ipvlan_elsewhere: false,
         xdp: attributes.get(IFLA_XDP).map(programs).unwrap_or_default(),
     })
 }
@@ -123,6 +138,7 @@ mod tests {
         let here = parse(&message(1, 7, 1, &[(IFLA_LINK, &two)])).unwrap();
         let there = parse(&message(1, 7, 1, &[(IFLA_LINK, &two), (IFLA_LINK_NETNSID, &[0; 4])])).unwrap();
         assert_eq!((here.lower, there.lower), (Some(2), None));
+        assert_eq!((here.elsewhere, there.elsewhere.map(|elsewhere| elsewhere.id)), (None, Some(0)));
         assert_eq!(parse(&message(1, 2, 1, &[(IFLA_LINK, &two)])).unwrap().lower, None);
     }
 
@@ -135,6 +151,18 @@ mod tests {
         let link = parse(&message(1, 7, 1, &[(IFLA_XDP, &xdp)])).unwrap();
         let native = AttachedXdp { mode: XdpMode::Native, program_id: 41 };
         assert_eq!(link.xdp, [native, AttachedXdp { mode: XdpMode::Generic, program_id: 42 }]);
+    }
+
+    #[test]
+    fn forwarding_is_read_for_either_family() {
+        for (family, settings) in SETTINGS {
+            for on in [0_u32, 1] {
+                let (mut inner, mut families) = (Vec::new(), Vec::new());
+                push_attribute(&mut inner, settings, &[on.to_ne_bytes(), 7_u32.to_ne_bytes()].concat());
+                push_attribute(&mut families, family, &inner);
+                assert_eq!(parse(&message(1, 7, 1, &[(IFLA_AF_SPEC, &families)])).unwrap().forwards, on == 1);
+            }
+        }
     }
 
     proptest! {

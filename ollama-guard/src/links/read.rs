@@ -1,6 +1,6 @@
 //! Asking the kernel for one interface or all of them.
 
-use super::{Link, Links, message, sysfs};
+use super::{Link, Links, elsewhere, features, message, namespaces, sysfs, uses};
 use crate::netlink::attributes::push_attribute;
 use crate::netlink::{Ask, Family, NetlinkError, Outcome, converse};
 
@@ -33,9 +33,11 @@ impl Link {
     }
 }
 
-/// Adds what older kernels do not say over netlink.
+/// Adds what older kernels do not say over netlink, and what rtnetlink does not.
 fn completed(mut link: Link) -> Link {
     link.physical = link.physical || sysfs::has_parent_device(&link);
+    // An error tells of no feature, as do kernels before 6.3.
+    link.takes_fragments = link.physical && features::takes_fragments(link.index).unwrap_or(false);
     link
 }
 
@@ -54,7 +56,12 @@ impl Links {
             })?;
             Ok((outcome, links))
         })?;
-        Ok(links.into_iter().map(completed).collect())
+        let parents = elsewhere::ipvlan_parents();
+        let shared = |link: Link| Link { ipvlan_elsewhere: parents.contains(&link.index), ..link };
+        let mut links: Vec<Link> = links.into_iter().map(completed).map(shared).collect();
+        uses::add(&mut links);
+        namespaces::add(&mut links);
+        Ok(links.into_iter().collect())
     }
 }
 

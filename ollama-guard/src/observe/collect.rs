@@ -6,46 +6,80 @@ mod seatbelt;
 mod sources;
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::enforcement::enforcement;
 use super::snapshot::{Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
+use crate::config::lockout::{self, Spared};
 use crate::datapath::{PinDirectory, State, Wall};
 use crate::links::Links;
 use crate::plan::class::Placements;
 use crate::policy::{ContainerAccess, Layers, Mode, Paths};
-use crate::reconcile::Holder;
+use crate::reconcile::{Holder, fingerprint, record};
+
+/// How long a change that the daemon is about may take before it is told as a fault.
+const SETTLING: Duration = Duration::from_secs(2);
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Reads everything that is enforced under these paths. `config` is the file to name in advice.
+///
+/// What is seen in the middle of a change is looked at again: a policy that comes into force meanwhile, and an interface
+/// that the living daemon has not dealt with yet, are no faults before [`SETTLING`] is over.
 pub fn collect(paths: &Paths, config: &Path) -> anyhow::Result<Snapshot> {
+    let start = Instant::now();
+    loop {
+        let (snapshot, is_settled) = look(paths, config)?;
+        if is_settled || start.elapsed() >= SETTLING {
+            return Ok(snapshot);
+        }
+        sleep(PAUSE);
+    }
+}
+
+/// Looks once; false if it saw a change happen, and something is missing that this may explain.
+fn look(paths: &Paths, config: &Path) -> anyhow::Result<(Snapshot, bool)> {
+    let file = record::read(&paths.run)?;
     let pins = PinDirectory::at(&paths.bpf);
-    let versions = pins.versions()?;
-    let wall = Wall::open(pins)?;
-    let state = match &wall {
-        Some(wall) => wall.state()?,
-        None => None,
+    let opened = pins.versions().and_then(|versions| Ok((versions.others, Wall::open(pins)?)));
+    let (others, wall) = match opened {
+        Err(error) if file.is_none() => return Err(error.into()),
+        opened => opened.unwrap_or_default(),
+    };
+    let state = match (file, &wall) {
+        (None, Some(wall)) => wall.state()?,
+        (file, _) => file,
     };
     let mut snapshot = absent(paths, config);
-    for other in versions.others {
-        snapshot.problems.push(other_version(paths, &other));
-    }
-    let (Some(wall), Some(state)) = (wall, state) else { return Ok(snapshot) };
-    let mut reading = wall.reading()?;
+    snapshot.problems.extend(others.iter().map(|other| other_version(paths, other)));
+    let Some(state) = state else { return Ok((snapshot, true)) };
+    let mut reading = wall.as_ref().map(Wall::reading).transpose()?.unwrap_or_default();
     let links = Links::read()?;
     let placements = Placements::new(&state.policy, &links);
+    let standing = wall.as_ref().map(Wall::standing).transpose()?.unwrap_or_default();
     let seen = interfaces::Seen {
         state: &state,
         links: &links,
         placements: &placements,
-        attachments: &wall.standing()?.attachments,
+        attachments: &standing.attachments,
         reading: &reading,
     };
     snapshot.interfaces = interfaces::collect(&seen);
     snapshot.problems.extend(interfaces::notices(&seen));
     seatbelt::collect(&mut snapshot, &seen);
     snapshot.problems.extend(derived::problems(&state));
+    snapshot.problems.extend(state.spared.iter().map(spared));
     sources::collect(&mut snapshot, &mut reading, &state, &links);
-    describe(&mut snapshot, state);
-    Ok(snapshot)
+    describe(&mut snapshot, &state);
+    let now = match (record::read(&paths.run)?, &wall) {
+        (None, Some(wall)) => wall.state()?,
+        (file, _) => file,
+    };
+    let was_quiet = now.as_ref() == Some(&state);
+    let dealt_with = !snapshot.daemon || state.seen == fingerprint(&links);
+    let is_settled = enforcement(&snapshot).is_full() || was_quiet && dealt_with;
+    Ok((snapshot, is_settled))
 }
 
 /// What there is to say while nothing is enforced.
@@ -55,13 +89,16 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
         mode: Mode::Enforce,
         layers: Layers { wall: true, seatbelt: true },
         container_access: ContainerAccess::Deny,
+        allowed: Some(0),
         services: Vec::new(),
         derived: Vec::new(),
         up: None,
         daemon: Holder::find(&paths.run).is_some(),
+        reloading: false,
+        wall_failure: None,
         config: config.to_owned(),
         interfaces: Vec::new(),
-        seatbelt: Seatbelt { state: SeatbeltState::Missing, dropped: Vec::new(), repairs: 0 },
+        seatbelt: Seatbelt { state: SeatbeltState::Missing, dropped: Vec::new(), repairs: 0, owned: false },
         sources: Vec::new(),
         sources_tracked: 0,
         unattributed_packets: 0,
@@ -71,14 +108,26 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
     }
 }
 
-fn describe(snapshot: &mut Snapshot, state: State) {
+fn describe(snapshot: &mut Snapshot, state: &State) {
     let since = UNIX_EPOCH + Duration::from_secs(state.since);
     snapshot.up = Some(SystemTime::now().duration_since(since).unwrap_or(Duration::ZERO));
     snapshot.mode = state.policy.mode;
     snapshot.layers = state.policy.layers;
     snapshot.container_access = state.policy.container_access;
-    snapshot.services = state.policy.services;
-    snapshot.derived = state.derived;
+    snapshot.allowed = (!state.allow_elided).then_some(state.policy.allow.len());
+    snapshot.services.clone_from(&state.policy.services);
+    snapshot.derived.clone_from(&state.derived);
+    snapshot.reloading = snapshot.daemon && state.coming.is_some();
+    snapshot.wall_failure = state.wall_failure.clone().filter(|_| snapshot.daemon);
+}
+
+fn spared(spared: &Spared) -> Problem {
+    Problem {
+        severity: Severity::Gap,
+        subject: "configuration".to_owned(),
+        problem: spared.to_string(),
+        next_step: lockout::INSIST.to_owned(),
+    }
 }
 
 fn other_version(paths: &Paths, name: &str) -> Problem {

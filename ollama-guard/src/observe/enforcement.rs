@@ -82,6 +82,10 @@ fn layers(snapshot: &Snapshot) -> Vec<Problem> {
         let consequence = "ports that Docker maps elsewhere, and interfaces in the instant they appear, are OPEN";
         problems.push(off("seatbelt", "nftables", consequence));
     }
+    if snapshot.reloading {
+        let words = "reloading: a changed configuration is coming into force; until then the old one is";
+        problems.push(problem(Severity::Warning, "configuration", words, "nothing: it is a matter of moments"));
+    }
     if !snapshot.daemon {
         let words = "the daemon is not running: new interfaces, and what others change, are not handled";
         problems.push(problem(Severity::Warning, "daemon", words, "start it: systemctl start ollama-guard"));
@@ -92,6 +96,10 @@ fn layers(snapshot: &Snapshot) -> Vec<Problem> {
 fn walls(snapshot: &Snapshot) -> Vec<Problem> {
     let covered = snapshot.layers.seatbelt && snapshot.seatbelt.state == SeatbeltState::Intact;
     let rest = if covered { "; nftables still covers it" } else { "; the port may be OPEN there" };
+    if let Some(why) = &snapshot.wall_failure {
+        let words = format!("the eBPF layer is not in place: {why}{rest}");
+        return vec![problem(Severity::Gap, "eBPF", words, restart(snapshot))];
+    }
     let missing = snapshot.interfaces.iter().filter(|_| snapshot.layers.wall).filter_map(|interface| {
         let Attachment::Missing(why) = &interface.attachment else { return None };
         let words =

@@ -57,6 +57,7 @@ struct Service<'a> {
 struct Derived<'a> {
     protocol: Protocol,
     port: u16,
+    addresses: &'a BTreeSet<IpAddr>,
     service: &'a str,
     container: Option<&'a str>,
     through: &'a str,
@@ -69,6 +70,7 @@ struct Seatbelt<'a> {
     installed: bool,
     dropped_packets: u64,
     repairs: u64,
+    owned: bool,
     wanted: bool,
     state: &'a str,
     chains: BTreeMap<&'a str, u64>,
@@ -131,6 +133,7 @@ impl<'a> From<&'a DerivedPort> for Derived<'a> {
         Self {
             protocol: derived.protocol,
             port: derived.port,
+            addresses: &derived.addresses,
             service: derived.service.as_str(),
             container: derived.container.as_deref(),
             through: &derived.through,
@@ -152,6 +155,7 @@ impl<'a> Seatbelt<'a> {
             installed: matches!(seatbelt.state, SeatbeltState::Intact | SeatbeltState::Altered(_)),
             dropped_packets: seatbelt.dropped_packets(),
             repairs: seatbelt.repairs,
+            owned: seatbelt.owned,
             wanted,
             state,
             chains: seatbelt.dropped.iter().map(|(chain, packets)| (chain.as_str(), *packets)).collect(),

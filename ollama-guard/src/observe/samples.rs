@@ -19,16 +19,20 @@ pub(crate) fn day() -> Snapshot {
         mode: policy.mode,
         layers: policy.layers,
         container_access: policy.container_access,
+        allowed: Some(0),
         services: policy.services,
         derived: Vec::new(),
         up: Some(Duration::from_hours(75)),
         daemon: true,
+        reloading: false,
+        wall_failure: None,
         config: DEFAULT_PATH.into(),
         interfaces: vec![eth0(), docker0(), tailscale0(), absent("wg0"), loopback()],
         seatbelt: Seatbelt {
             state: SeatbeltState::Intact,
             dropped: vec![("prerouting".into(), 0), ("input".into(), 0), ("forward".into(), 0)],
             repairs: 0,
+            owned: false,
         },
         sources: vec![source("203.0.113.9", 12_900)],
         sources_tracked: 1,
@@ -44,10 +48,13 @@ pub(super) fn derived() -> DerivedPort {
     DerivedPort {
         protocol: Protocol::Tcp,
         port: 8080,
+        addresses: [[0; 4].into()].into(),
         service: "ollama".parse().unwrap(),
         container: Some("open-webui-1".into()),
         through: "docker-proxy".into(),
         present: true,
+        user: 0,
+        expected: false,
         refused: None,
     }
 }
@@ -56,7 +63,10 @@ pub(super) fn interface(name: &str, index: u32, class: Class, hook: Hook, why: &
     Interface {
         name: name.into(),
         index: Some(index),
+        physical: false,
+        master: None,
         class,
+        access: built_in().access(class, &name.parse().unwrap_or_else(|_| "odd".parse().unwrap())),
         attachment: Attachment::Attached { hook, why: why.into() },
         counters: Vec::new(),
         last_drop: None,
@@ -70,6 +80,7 @@ fn eth0() -> Interface {
             counter(None, Outcome::DroppedFragment, 4),
         ],
         last_drop: Some(last_drop("203.0.113.9", Duration::from_millis(2_140))),
+        physical: true,
         ..interface("eth0", 2, Class::Guarded, Hook::XdpNative, "a network card with nothing on top")
     }
 }

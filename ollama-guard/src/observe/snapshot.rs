@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::class::Class;
 use crate::derived::DerivedPort;
 use crate::plan::hook::Hook;
-use crate::policy::{ContainerAccess, Layers, Mode, Service};
+use crate::policy::{Access, ContainerAccess, Layers, Mode, Service};
 
 /// Everything that status, JSON and metrics say. Ages are as of the reading.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +28,18 @@ pub struct Snapshot {
     pub container_access: ContainerAccess,
     /// What is guarded; empty if no policy is in force.
     pub services: Vec<Service>,
+    /// How many `[[allow]]` there are; none if they are too many to be written down.
+    pub allowed: Option<usize>,
     /// Ports that are guarded because a proxy leads from them to one of these.
     pub derived: Vec<DerivedPort>,
     /// How long the policy's programs have been in the kernel; none if there are none.
     pub up: Option<Duration>,
     /// Does the daemon run? Enforcement does not need it; changes do.
     pub daemon: bool,
+    /// Another policy takes this one's place just now.
+    pub reloading: bool,
+    /// Why the eBPF layer as a whole is wanted and not in place.
+    pub wall_failure: Option<String>,
     /// The configuration file to name in advice.
     pub config: PathBuf,
     /// Every interface, and the trusted names that are absent. Shown in this order.
@@ -76,8 +82,14 @@ pub struct Interface {
     pub name: String,
     /// None if a trusted name has no interface now.
     pub index: Option<u32>,
+    /// Has a parent device (PCI, USB, virtio, …).
+    pub physical: bool,
+    /// The bridge, bond, team, … that takes its packets, by name.
+    pub master: Option<String>,
     /// What the policy makes of it.
     pub class: Class,
+    /// What the policy makes of packets to a guarded port there.
+    pub access: Access,
     /// The wall on it.
     pub attachment: Attachment,
     /// What its programs counted. Slots that are zero may be left out.
@@ -96,8 +108,10 @@ pub enum Attachment {
         /// Why there, in words.
         why: String,
     },
-    /// None is needed: in words for the last column, such as `not counted` or `in br0`.
+    /// None is needed: in words for the hook's column, such as `not counted` or `in br0`.
     NotNeeded(String),
+    /// A program judges what the bridge, bond or team above never sees: next to nothing. In words, `in br0`.
+    Member(String),
     /// One is needed and there is none, for this reason.
     Missing(String),
 }
@@ -134,6 +148,9 @@ pub struct Seatbelt {
     pub dropped: Vec<(String, u64)>,
     /// How often somebody else's edit was undone.
     pub repairs: u64,
+    /// The daemon owns the table: nobody else can edit it, nor load a saved ruleset that has it.
+    #[serde(default)]
+    pub owned: bool,
 }
 
 /// Is the table what it should be?
@@ -234,7 +251,7 @@ impl Interface {
     pub const fn hook(&self) -> Option<Hook> {
         match self.attachment {
             Attachment::Attached { hook, .. } => Some(hook),
-            Attachment::NotNeeded(_) | Attachment::Missing(_) => None,
+            Attachment::NotNeeded(_) | Attachment::Member(_) | Attachment::Missing(_) => None,
         }
     }
 }

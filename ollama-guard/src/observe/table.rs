@@ -1,6 +1,8 @@
 //! The status table for people.
 
+mod headline;
 mod notes;
+mod paragraph;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -9,7 +11,7 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use super::enforcement::{Enforcement, enforcement, problems};
-use super::snapshot::{Attachment, Seatbelt, SeatbeltState, Severity, Snapshot};
+use super::snapshot::{Attachment, Seatbelt, SeatbeltState, Snapshot};
 use super::terminal::{Style, Tone};
 use super::text::{duration, grouped, services};
 
@@ -34,8 +36,13 @@ pub struct Earlier<'a> {
 /// Writes the whole screen of `status`, with rates if there is an earlier reading.
 pub fn write(out: &mut impl Write, snapshot: &Snapshot, earlier: Option<Earlier<'_>>, options: Options) -> fmt::Result {
     let style = options.style;
-    let (title, tone) = title(snapshot);
-    writeln!(out, "{}", style.tone(&title, Some(tone)))?;
+    let (headline, tone) = headline::headline(snapshot);
+    for line in paragraph::wrapped(&headline, "", style) {
+        writeln!(out, "{}", style.tone(&line, Some(tone)))?;
+    }
+    for line in paragraph::wrapped(&title(snapshot), "", style) {
+        writeln!(out, "{}", style.tone(&line, Some(Tone::Faint)))?;
+    }
     let table = rows::table(snapshot, earlier, options);
     if !snapshot.services.is_empty() {
         writeln!(out)?;
@@ -52,28 +59,20 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, earlier: Option<Earlier<
         notes::hooks(out, snapshot)?;
     }
     notes::advice(out, snapshot, style)?;
-    for problem in problems(snapshot) {
-        let (word, tone) = match problem.severity {
-            Severity::Gap => ("PROBLEM", Tone::Bad),
-            Severity::Warning => ("WARNING", Tone::Warning),
-        };
-        let head = format!("{word} {}: {}", problem.subject, problem.problem);
-        writeln!(out, "\n{}\n        next: {}", style.tone(&head, Some(tone)), problem.next_step)?;
-    }
-    Ok(())
+    paragraph::problems(out, &problems(snapshot), style)
 }
 
-fn title(snapshot: &Snapshot) -> (String, Tone) {
+fn title(snapshot: &Snapshot) -> String {
     let guarded = services(&snapshot.services);
-    let (state, tone) = match enforcement(snapshot) {
-        Enforcement::Full => (format!("enforcing {guarded}"), Tone::Good),
-        Enforcement::Partial => (format!("ONLY PARTLY ENFORCING {guarded}"), Tone::Bad),
-        Enforcement::Observing => (format!("OBSERVING {guarded}: NOTHING IS DROPPED"), Tone::Bad),
-        Enforcement::Absent if snapshot.services.is_empty() => ("NOT ENFORCING: nothing is guarded".into(), Tone::Bad),
-        Enforcement::Absent => (format!("NOT ENFORCING {guarded}"), Tone::Bad),
+    let state = match enforcement(snapshot) {
+        Enforcement::Full => format!("enforcing {guarded}"),
+        Enforcement::Partial => format!("ONLY PARTLY ENFORCING {guarded}"),
+        Enforcement::Observing => format!("OBSERVING {guarded}: NOTHING IS DROPPED"),
+        Enforcement::Absent if snapshot.services.is_empty() => "NOT ENFORCING: nothing is guarded".into(),
+        Enforcement::Absent => format!("NOT ENFORCING {guarded}"),
     };
     let up = snapshot.up.map(|up| format!(" · up {}", duration(up))).unwrap_or_default();
-    (format!("ollama-guard {} · {state}{up}", snapshot.version), tone)
+    format!("ollama-guard {} · {state}{up}", snapshot.version)
 }
 
 fn seatbelt(seatbelt: &Seatbelt, wanted: bool) -> (String, Option<Tone>) {
@@ -83,7 +82,7 @@ fn seatbelt(seatbelt: &Seatbelt, wanted: bool) -> (String, Option<Tone>) {
     }
     let (state, tone) = match &seatbelt.state {
         SeatbeltState::Intact => ("intact", None),
-        SeatbeltState::Altered(_) => ("CHANGED BY SOMEBODY", Some(Tone::Bad)),
+        SeatbeltState::Altered(_) => ("MODIFIED", Some(Tone::Bad)),
         SeatbeltState::Missing => return (format!("{TABLE} · MISSING"), Some(Tone::Bad)),
         SeatbeltState::Unknown(_) => return (format!("{TABLE} · UNKNOWN"), Some(Tone::Bad)),
     };
@@ -92,7 +91,8 @@ fn seatbelt(seatbelt: &Seatbelt, wanted: bool) -> (String, Option<Tone>) {
         1 => " · repaired once".to_owned(),
         times => format!(" · repaired {} times", grouped(times)),
     };
-    (format!("{TABLE} · {state} · {} dropped{repairs}", grouped(seatbelt.dropped_packets())), tone)
+    let locked = if seatbelt.owned { " · locked while the daemon runs" } else { "" };
+    (format!("{TABLE} · {state} · {} dropped{repairs}{locked}", grouped(seatbelt.dropped_packets())), tone)
 }
 
 /// The state of the wall on an interface as rows and notes need it.

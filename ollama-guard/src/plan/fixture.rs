@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use proptest::prelude::*;
 
-use crate::links::{Hardware, Kind, Link, Links, Mtu, Queues};
+use crate::links::{Elsewhere, Hardware, Kind, Link, Links, Mtu, Queues, Use};
 use crate::policy::{
     AttachPolicy, ContainerAccess, Forwarded, Layers, Mode, Paths, Policy, Profile, Protocol, Service, SourceLimits,
 };
@@ -21,6 +21,7 @@ pub(super) fn policy() -> Policy {
             name: "ollama".parse().unwrap(),
             ports: NonZeroU16::new(11434).into_iter().collect(),
             protocols: BTreeSet::from([Protocol::Tcp]),
+            insist: false,
         }],
         trusted: patterns(&["lo", "tailscale0", "wg0"]),
         containers: patterns(&["docker0", "br-*", "podman*", "virbr*"]),
@@ -53,17 +54,23 @@ pub(crate) fn link(index: u32, name: &str, kind: Kind) -> Link {
         up: true,
         master: None,
         lower: None,
+        elsewhere: None,
+        virtio: false,
+        forwards: false,
+        uses: BTreeSet::new(),
         address: [2, 0, 0, 0, 0, 1].into(),
         mtu: Mtu { current: 1500, min: Some(68), max: Some(65535) },
         queues: Queues { rx: Some(1), tx: Some(1) },
         physical: false,
+        takes_fragments: false,
+        ipvlan_elsewhere: false,
         xdp: Vec::new(),
     }
 }
 
 /// A NIC.
 pub(crate) fn nic(index: u32, name: &str) -> Link {
-    Link { physical: true, ..link(index, name, Kind::Physical) }
+    Link { physical: true, takes_fragments: true, ..link(index, name, Kind::Physical) }
 }
 
 pub(super) fn down(link: Link) -> Link {
@@ -76,6 +83,21 @@ pub(crate) fn member(link: Link, master: u32) -> Link {
 
 pub(super) fn on(link: Link, lower: u32) -> Link {
     Link { lower: Some(lower), ..link }
+}
+
+/// The other end is in a container.
+pub(crate) fn inside(link: Link) -> Link {
+    Link { elsewhere: Some(Elsewhere { id: 1, inside: true }), ..link }
+}
+
+/// The other end may be anywhere.
+pub(super) fn outside(link: Link) -> Link {
+    Link { elsewhere: Some(Elsewhere { id: 0, inside: false }), ..link }
+}
+
+/// This host routes for what is there, and uses it so.
+pub(super) fn used<const N: usize>(link: Link, uses: [Use; N]) -> Link {
+    Link { forwards: true, uses: uses.into(), ..link }
 }
 
 /// Any interfaces in any relation, circles and dangling indices included.
@@ -99,13 +121,23 @@ pub(super) fn any_links() -> impl Strategy<Value = Links> {
         Kind::Other("hsr".to_owned()),
     ]);
     let relation = || prop::option::of(1..12_u32);
-    let one = (1..10_u32, prop::sample::select(names.to_vec()), kinds, any::<(bool, bool)>(), relation(), relation());
-    let one = one.prop_map(|(index, name, kind, (up, physical), master, lower)| Link {
-        up,
-        physical,
-        master: master.filter(|&master| master != index),
-        lower: lower.filter(|&lower| lower != index),
-        ..link(index, name, kind)
-    });
+    let uses = [Use::DefaultRoute, Use::Router, Use::LeasedAddress, Use::Unknown, Use::Network, Use::Address];
+    let uses = prop::collection::btree_set(prop::sample::select(uses.to_vec()), 0..3);
+    let elsewhere = prop::option::of((-1..3, any::<bool>()).prop_map(|(id, inside)| Elsewhere { id, inside }));
+    let flags = any::<(bool, bool, bool, bool)>();
+    let name = prop::sample::select(names.to_vec());
+    let one = (1..10_u32, name, kinds, flags, relation(), relation(), uses, elsewhere);
+    let one =
+        one.prop_map(|(index, name, kind, (up, physical, virtio, forwards), master, lower, uses, elsewhere)| Link {
+            up,
+            physical,
+            virtio,
+            forwards,
+            uses,
+            elsewhere,
+            master: master.filter(|&master| master != index),
+            lower: lower.filter(|&lower| lower != index),
+            ..link(index, name, kind)
+        });
     prop::collection::vec(one, 0..10).prop_map(|links| links.into_iter().collect())
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::class::Class;
 use crate::links::{Hardware, Kind, Link, Links};
-use crate::policy::{Attach, AttachPolicy};
+use crate::policy::{Attach, AttachPolicy, InterfaceName};
 
 /// Where a program can be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -65,6 +65,8 @@ pub struct Choice {
     pub candidates: Vec<Hook>,
     /// For `status`.
     pub why: HookReason,
+    /// XDP would neither be blind nor harm anybody here.
+    pub suits_xdp: bool,
 }
 
 const TC: [Hook; 2] = [Hook::Tcx, Hook::Clsact];
@@ -74,33 +76,62 @@ impl Choice {
     /// For an interface of this class. `ours` knows the XDP programs that this guard attached.
     pub fn new(policy: &AttachPolicy, links: &Links, link: &Link, class: Class, ours: &dyn Fn(u32) -> bool) -> Self {
         let wanted = policy.for_interface(&link.name);
+        let obstacle = obstacle(links, link, ours);
+        let suits_xdp = obstacle.is_none();
+        let choice = |candidates: &[Hook], why| Self { candidates: candidates.to_vec(), why, suits_xdp };
         match wanted {
-            Attach::Tc => return Self::tc(HookReason::Configured),
-            Attach::Clsact => return Self { candidates: CLSACT.to_vec(), why: HookReason::Configured },
+            Attach::Tc => return choice(&TC, HookReason::Configured),
+            Attach::Clsact => return choice(&CLSACT, HookReason::Configured),
             Attach::Auto | Attach::Xdp | Attach::XdpGeneric => {}
         }
         // Their programs count and hardly ever drop: XDP would cost bulk traffic and win nothing.
         if class != Class::Guarded {
-            return Self::tc(HookReason::Counting(class));
+            return choice(&TC, HookReason::Counting(class));
         }
-        if let Some(obstacle) = obstacle(links, link, ours) {
-            return Self::tc(obstacle);
+        if let Some(obstacle) = obstacle {
+            return choice(&TC, obstacle);
         }
+        let xdp = |hook, why| choice(&[hook, Hook::Tcx, Hook::Clsact], why);
         match wanted {
-            Attach::Xdp => Self::xdp(Hook::XdpNative, HookReason::Configured),
-            Attach::XdpGeneric => Self::xdp(Hook::XdpGeneric, HookReason::Configured),
-            _ if is_plain_nic(link) => Self::xdp(Hook::XdpNative, HookReason::PhysicalNic),
-            _ => Self::tc(HookReason::NotPhysical(link.kind.clone())),
+            Attach::Xdp => xdp(Hook::XdpNative, HookReason::Configured),
+            Attach::XdpGeneric => xdp(Hook::XdpGeneric, HookReason::Configured),
+            _ if !is_plain_nic(link) => choice(&TC, HookReason::NotPhysical(link.kind.clone())),
+            _ if !keeps_its_mtus(link) => choice(&TC, HookReason::ForbidsMtus),
+            _ => xdp(Hook::XdpNative, HookReason::PhysicalNic),
         }
     }
 
-    fn tc(why: HookReason) -> Self {
-        Self { candidates: TC.to_vec(), why }
+    /// For a member of a bridge, bond or team, of whose frames few are judged there. Never XDP: it would cost all the others.
+    pub fn member(policy: &AttachPolicy, link: &Link, master: &InterfaceName) -> Self {
+        let candidates: &[Hook] = match policy.for_interface(&link.name) {
+            Attach::Clsact => &CLSACT,
+            // nftables has to do on kernels before 6.6.
+            _ if link.kind.is_shaped_by_its_maker() => &[Hook::Tcx],
+            _ => &TC,
+        };
+        Self { candidates: candidates.to_vec(), why: HookReason::Member(master.clone()), suits_xdp: false }
     }
 
-    fn xdp(hook: Hook, why: HookReason) -> Self {
-        Self { candidates: [hook].into_iter().chain(TC).collect(), why }
+    /// The hooks to try while the place of the qdisc is left to whoever removed it. `alone`: there is no other layer, so that
+    /// the place is not left to anybody if no other hook will do.
+    pub fn giving_way(&self, alone: bool) -> Vec<Hook> {
+        let others = self.candidates.iter().copied().filter(|hook| *hook != Hook::Clsact);
+        let generic = Some(Hook::XdpGeneric).filter(|hook| self.suits_xdp && !self.candidates.contains(hook));
+        others.chain(generic).chain(Some(Hook::Clsact).filter(|_| alone)).collect()
     }
+}
+
+/// Most that a device may take as its MTU for every driver with XDP to take it too: a frame in one page of 4,096 bytes, less
+/// `XDP_PACKET_HEADROOM` (256), `struct skb_shared_info` (320), an Ethernet header and two VLAN tags. (`veth_xdp_set`,
+/// `drivers/net/veth.c`, allows 3,506, without the tags; `ENA_XDP_MAX_MTU`, `drivers/net/ethernet/amazon/ena/ena_netdev.h`,
+/// 3,498.)
+const SINGLE_PAGE: u32 = 4096 - 256 - 320 - 14 - 2 * 4;
+
+/// Could every MTU that the device may be set to still be set with native XDP? Without room for it in one buffer drivers
+/// refuse a longer one (`igb_change_mtu`, `drivers/net/ethernet/intel/igb/igb_main.c`), unless they take fragments.
+fn keeps_its_mtus(link: &Link) -> bool {
+    // None and zero: no limit is known.
+    link.takes_fragments || link.mtu.max.is_some_and(|max| (1..=SINGLE_PAGE).contains(&max))
 }
 
 /// What makes XDP blind, or harmful to others, on this interface whatever the configuration says.

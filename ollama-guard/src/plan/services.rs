@@ -74,6 +74,7 @@ mod tests {
             name: format!("s{name}").parse().unwrap(),
             ports: NonZeroU16::new(u16::from(*name) + 1).into_iter().collect(),
             protocols: [Protocol::Tcp].into(),
+            insist: false,
         };
         Policy { services: names.iter().map(service).collect(), ..fixture::policy() }
     }

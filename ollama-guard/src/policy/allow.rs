@@ -12,12 +12,16 @@ use super::{InterfaceName, ServiceName};
 pub struct Allow {
     /// The sources.
     pub source: IpNet,
-    /// Only packets that arrive on this interface; any guarded one if `None`.
+    /// Only packets that arrive on this interface; any guarded one or container bridge if `None`.
     pub interface: Option<InterfaceName>,
     /// Only packets to this service, which exists; any if `None`.
     pub service: Option<ServiceName>,
     /// For people.
     pub comment: Option<String>,
+    /// It comes with `profile = "lan"`, which is about the LAN: it opens guarded interfaces and no container bridge, whose
+    /// addresses are private ones too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub implied: bool,
 }
 
 /// What `profile = "lan"` allows: private (RFC 1918), unique-local (RFC 4193) and link-local

@@ -19,6 +19,9 @@ pub struct Service {
     pub ports: BTreeSet<NonZeroU16>,
     /// Transport protocols; every port is guarded in each.
     pub protocols: BTreeSet<Protocol>,
+    /// Guard its ports even if people get into this machine by them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insist: bool,
 }
 
 /// A transport protocol that has ports.

@@ -1,6 +1,7 @@
 //! One pass over the seatbelt: the table as the plan has it, whatever happened to it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -19,15 +20,17 @@ pub(super) struct Keeper {
     planned: Option<(Surroundings, Ruleset)>,
     /// The last failure said, so that it is said once.
     told: Option<String>,
+    /// It was said that nobody else may change the table.
+    told_owned: bool,
 }
 
 /// What a pass over the seatbelt found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// The table was written.
     pub(super) changed: bool,
-    /// The table is not as it should be.
-    pub(super) failed: bool,
+    /// Why the table is not as it should be.
+    pub(super) failed: Option<String>,
     /// Another program undoes our repairs: the next is due after this time.
     pub(super) retry: Option<Duration>,
 }
@@ -41,10 +44,12 @@ fn surroundings(host: &Host<'_>) -> Surroundings {
     let derived = host.guarded().map(|port| Derived {
         protocol: port.protocol,
         port: port.port,
+        addresses: port.addresses.clone(),
+        expected: port.expected,
         service: port.service.clone(),
-        container: port.container.clone().unwrap_or_default(),
     });
-    Surroundings { derived: derived.collect(), ..Surroundings::of(host.placements, host.links) }
+    let bridges_translate = Path::new("/proc/sys/net/bridge").exists();
+    Surroundings { derived: derived.collect(), bridges_translate, ..Surroundings::of(host.placements, host.links) }
 }
 
 impl Keeper {
@@ -63,8 +68,8 @@ impl Keeper {
         self.planned = None;
     }
 
-    /// Makes the table what it should be. A failure is told and leaves the rest of the guard at work.
-    pub(super) fn pass(&mut self, policy: &Policy, host: &Host<'_>) -> Outcome {
+    /// Plans the table; is it to be another one than before?
+    pub(super) fn plan(&mut self, policy: &Policy, host: &Host<'_>) -> bool {
         let surroundings = surroundings(host);
         let (_, wanted) = match self.planned.take() {
             Some(planned) if planned.0 == surroundings => self.planned.insert(planned),
@@ -73,11 +78,31 @@ impl Keeper {
                 self.planned.insert((surroundings, wanted))
             }
         };
-        match Self::try_pass(&mut self.seatbelt, &mut self.applied, wanted) {
+        self.applied.as_ref() != Some(wanted)
+    }
+
+    /// A table of ours was put in place, and not taken away since.
+    pub(super) const fn stands(&self) -> bool {
+        self.applied.is_some()
+    }
+
+    /// Makes the table what was planned, `alone` if it is all that stands. A failure is told and leaves the rest of the guard
+    /// at work.
+    pub(super) fn pass(&mut self, alone: bool) -> Outcome {
+        let Some((_, wanted)) = &self.planned else { return Outcome::default() };
+        match Self::try_pass(&mut self.seatbelt, &mut self.applied, wanted, alone) {
             Ok(outcome) => {
                 if self.told.take().is_some() {
                     info!("the table inet {TABLE} is in place again");
                 }
+                let owned = self.seatbelt.as_ref().is_some_and(Seatbelt::is_protected);
+                if owned && !std::mem::replace(&mut self.told_owned, owned) {
+                    info!(
+                        "the table inet {TABLE} alone closes the port, so nobody else can change it while this daemon runs; \
+                         to load a saved ruleset, leave the table out: sed '/^table inet {TABLE} {{/,/^}}/d' FILE | nft -f -"
+                    );
+                }
+                self.told_owned = owned;
                 outcome
             }
             Err(error) => {
@@ -85,8 +110,8 @@ impl Keeper {
                 if self.told.as_ref() != Some(&words) {
                     warn!("the nftables layer is NOT in place: {words}");
                 }
-                self.told = Some(words);
-                Outcome { failed: true, ..Outcome::default() }
+                self.told = Some(words.clone());
+                Outcome { failed: Some(words), ..Outcome::default() }
             }
         }
     }
@@ -95,18 +120,20 @@ impl Keeper {
         seatbelt: &mut Option<Seatbelt>,
         applied: &mut Option<Ruleset>,
         wanted: &Ruleset,
+        alone: bool,
     ) -> Result<Outcome, SeatbeltError> {
         let seatbelt = match seatbelt {
             Some(seatbelt) => seatbelt,
             none => none.insert(Seatbelt::open(TABLE)?),
         };
+        let replaced = seatbelt.protect(alone)?;
         if applied.as_ref() != Some(wanted) {
             seatbelt.apply(wanted)?;
             *applied = Some(wanted.clone());
             return Ok(Outcome { changed: true, ..Outcome::default() });
         }
         Ok(match seatbelt.repair()? {
-            Repair::Intact => Outcome::default(),
+            Repair::Intact => Outcome { changed: replaced, ..Outcome::default() },
             Repair::Repaired(differences) => {
                 warn!(
                     "the table inet {TABLE} was changed by another program and is repaired: {}",
@@ -117,7 +144,8 @@ impl Keeper {
             Repair::Deferred(differences, retry) => {
                 let differences = differences.join("; ");
                 warn!("another program keeps undoing the table inet {TABLE} ({differences}); next repair in {retry:?}");
-                Outcome { failed: true, retry: Some(retry), ..Outcome::default() }
+                let failed = Some("another program keeps undoing it".to_owned());
+                Outcome { failed, retry: Some(retry), ..Outcome::default() }
             }
         })
     }

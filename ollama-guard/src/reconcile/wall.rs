@@ -5,34 +5,57 @@ use std::rc::Rc;
 
 use tracing::debug;
 
-use super::{Host, wants_program};
+use super::pass::{Host, wants_program};
+use super::yields::{Place, Yields};
 use crate::class::Class;
-use crate::datapath::{Attachment, DatapathError, ProgramKey, Standing, Target, Wall};
+use crate::datapath::{Attachment, DatapathError, Family, ProgramKey, Receives, Standing, Target, Wall};
 use crate::derived::DerivedPort;
-use crate::links::{Hardware, Link, XdpMode};
-use crate::plan::class::Placement;
+use crate::links::{Hardware, Link, Links, XdpMode};
+use crate::plan::class::{Note, Placement, Placements};
 use crate::plan::hook::{Choice, Hook, HookReason};
-use crate::plan::rules::{GuardedPort, KernelRules};
+use crate::plan::rules::{GuardedPort, KernelRules, ProxiedPort};
 use crate::plan::services::ServiceTable;
 use crate::policy::{InterfaceName, Policy};
 
-/// Hooks that refused an interface, by its index, and why: not tried again on every pass, because a driver may interrupt
-/// its traffic for each try.
-pub(super) type Refusals = BTreeMap<u32, Vec<(Hook, String)>>;
+/// What one pass leaves for the next.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Hooks that refused an interface, by its index, and why: not tried again on every pass, because a driver may interrupt
+    /// its traffic for each try.
+    refusals: BTreeMap<u32, Vec<(Hook, String)>>,
+    yields: Yields,
+}
 
-/// The rules of interfaces, by class and, where an `[[allow]]` names it, interface. Lowering a long allow-list takes as
+impl Memory {
+    /// Tries everything again.
+    pub(super) fn forgive(&mut self) {
+        self.refusals.clear();
+    }
+
+    /// The kernel has no TCX: it was refused somewhere, and that is the one reason.
+    fn lacks_tcx(&self) -> bool {
+        self.refusals.values().flatten().any(|(hook, _)| *hook == Hook::Tcx)
+    }
+
+    fn forget_all_but(&mut self, links: &Links) {
+        self.refusals.retain(|index, _| links.get(*index).is_some());
+        self.yields.forget_all_but(links);
+    }
+}
+
+/// The rules of interfaces, by class, where an `[[allow]]` names it by interface, and by whether ipvlan shares its frames. Lowering a long allow-list takes as
 /// long as many passes that find nothing to do.
 #[derive(Debug, Default)]
 pub(super) struct Lowered {
-    derived: BTreeSet<GuardedPort>,
-    rules: BTreeMap<(Class, Option<InterfaceName>), Rc<KernelRules>>,
+    derived: BTreeSet<ProxiedPort>,
+    rules: BTreeMap<(Class, Option<InterfaceName>, bool), Rc<KernelRules>>,
     /// The programs that were made of them.
     programs: BTreeSet<ProgramKey>,
 }
 
 impl Lowered {
     /// The same ports as before, or everything anew.
-    fn refresh(&mut self, derived: BTreeSet<GuardedPort>) {
+    fn refresh(&mut self, derived: BTreeSet<ProxiedPort>) {
         if self.derived != derived {
             *self = Self { derived, ..Self::default() };
         }
@@ -50,16 +73,44 @@ impl Lowered {
         services: &ServiceTable,
         class: Class,
         interface: &InterfaceName,
+        shared: bool,
     ) -> Rc<KernelRules> {
         let is_named = policy.allow.iter().any(|allow| allow.interface.as_ref() == Some(interface));
-        let place = (class, is_named.then(|| interface.clone()));
-        let lower = || Rc::new(KernelRules::lower(policy, services, &self.derived, class, interface));
+        let place = (class, is_named.then(|| interface.clone()), shared);
+        let lower = || {
+            let rules = KernelRules::lower(policy, services, &self.derived, class, interface);
+            Rc::new(if shared { rules.shared() } else { rules })
+        };
         Rc::clone(self.rules.entry(place).or_insert_with(lower))
     }
 }
 
+/// The programs that the interfaces' rules can become, whatever their hooks.
+pub(super) fn keys(
+    policy: &Policy,
+    services: &ServiceTable,
+    host: &Host<'_>,
+    lowered: &mut Lowered,
+) -> BTreeSet<String> {
+    lowered.refresh(proxied_ports(host, services));
+    for link in host.links.iter() {
+        if let Some(Placement::Attach(class, _) | Placement::Member { class, .. }) = host.placements.get(link.index) {
+            lowered.of(policy, services, *class, &link.name, host.links.has_ipvlan(link));
+        }
+    }
+    let families = [Family::Xdp, Family::Tc, Family::TcLayer3, Family::TcMember];
+    let keys = lowered.rules.values().flat_map(|rules| families.map(|family| ProgramKey::new(rules, family)));
+    keys.map(|key| key.as_str().to_owned()).collect()
+}
+
 /// Why an interface has a lesser hook for now.
 const BUSY: &str = "a better hook is taken just now";
+/// The same, and why it may have none.
+const GIVES_WAY: &str = "another program removed its qdisc, whose place is left free for a minute";
+
+/// Members that get a link in one pass. There are as many as containers, each takes some milliseconds, and very little
+/// arrives there: the rest of the pass does not wait for all of them.
+const MEMBERS_AT_ONCE: usize = 32;
 
 /// What a pass over the wall did.
 #[derive(Debug, Default)]
@@ -74,6 +125,8 @@ pub(super) struct Outcome {
     pub(super) failed: BTreeSet<u32>,
     /// Some have a lesser hook, because a better one is taken just now.
     pub(super) busy: bool,
+    /// There are members left for the next pass.
+    pub(super) more: bool,
     /// Interfaces with a program.
     pub(super) attached: usize,
     /// Changes made.
@@ -87,42 +140,62 @@ pub(super) fn reconcile(
     policy: &Policy,
     services: &ServiceTable,
     host: &Host<'_>,
-    refusals: &mut Refusals,
+    memory: &mut Memory,
     lowered: &mut Lowered,
 ) -> Result<Outcome, DatapathError> {
     let Host { links, placements, .. } = host;
-    lowered.refresh(host.guarded().map(|port| guarded(port, services)).collect());
+    lowered.refresh(proxied_ports(host, services));
     let mut outcome = Outcome::default();
     wall.pin_again()?;
-    refusals.retain(|index, _| links.get(*index).is_some());
+    memory.forget_all_but(links);
     let wanted = wants_program(placements);
     let stale: BTreeSet<u32> = wall.pinned_interfaces()?.difference(&wanted).copied().collect();
     wall.release(&stale)?;
     outcome.changed += stale.len();
     let mut noting = BTreeSet::new();
     let Standing { attachments, programs: ours } = wall.standing()?;
-    for link in links.iter() {
-        let Some(Placement::Attach(class, notes)) = placements.get(link.index) else { continue };
-        let rules = lowered.of(policy, services, *class, &link.name);
-        let choice = Choice::new(&policy.attach, links, link, *class, &|id| ours.contains(&id));
-        let refused = refusals.entry(link.index).or_default();
-        let hooks: Vec<Hook> = choice.candidates.iter().copied().filter(|hook| !is_refused(refused, *hook)).collect();
-        let target = target(link, &rules, &hooks, &attachments);
+    let is_member = |link: &&Link| matches!(placements.get(link.index), Some(Placement::Member { .. }));
+    let mut new_members = 0;
+    for link in links.iter().filter(|link| !is_member(link)).chain(links.iter().filter(is_member)) {
+        if new_members == MEMBERS_AT_ONCE {
+            outcome.more = true;
+            break;
+        }
+        let Some(wish) = Wish::new(policy, links, placements, link, &|id| ours.contains(&id)) else { continue };
+        let rules = lowered.of(policy, services, wish.class, &link.name, links.has_ipvlan(link));
+        if wish.may_do_without(link) && memory.lacks_tcx() {
+            continue;
+        }
+        let place = memory.yields.place(wall, link.index, &attachments)?;
+        let gives_way = place == Place::LeftFree;
+        let planned = match place {
+            Place::Ours => wish.choice.candidates.clone(),
+            Place::LeftFree => wish.choice.giving_way(!policy.layers.seatbelt),
+            // The others too, should it go this moment.
+            Place::Theirs => [wish.choice.candidates.clone(), wish.choice.giving_way(false)].concat(),
+        };
+        let refused = memory.refusals.entry(link.index).or_default();
+        let hooks: Vec<Hook> = planned.into_iter().filter(|hook| !is_refused(refused, *hook)).collect();
+        let target =
+            Target { makes_no_qdisc: place == Place::Theirs, ..target(link, &wish, &rules, &hooks, &attachments) };
         match wall.enforce(&target) {
             Ok(mut enforced) => {
                 refused.append(&mut enforced.refused);
-                let why = if enforced.busy { BUSY.to_owned() } else { reason(refused, &choice) };
-                let mut words = format!("{}: {class}, {} ({why})", link.name, enforced.hook);
-                for note in notes {
-                    words = format!("{words}; it {note}");
+                let why = match () {
+                    () if enforced.busy => BUSY.to_owned(),
+                    () if gives_way => GIVES_WAY.to_owned(),
+                    () => reason(refused, &wish.choice),
+                };
+                if let Some(words) = wish.words(link, enforced.hook, &why) {
+                    outcome.words.insert(link.index, words);
+                    outcome.attached += 1;
                 }
-                outcome.words.insert(link.index, words);
                 outcome.reasons.insert(link.index, why);
                 outcome.busy |= enforced.busy;
-                outcome.attached += 1;
                 outcome.changed += usize::from(enforced.changed);
-                if *class != Class::Trusted {
-                    let layer3 = target.layer3;
+                // What leaves by a member has left by its master.
+                if wish.class != Class::Trusted && wish.notes.is_some() {
+                    let layer3 = matches!(link.hardware, Hardware::Other(_));
                     match wall.note_egress(link.index, layer3, &rules) {
                         Ok(key) => {
                             lowered.programs.insert(key);
@@ -131,12 +204,17 @@ pub(super) fn reconcile(
                         Err(error) => debug!("{}: connections from a guarded port hear no answer: {error}", link.name),
                     }
                 }
+                new_members += usize::from(wish.notes.is_none() && target.current.is_none());
                 lowered.programs.insert(enforced.key.clone());
                 outcome.programs.insert(enforced.key);
             }
+            Err(error @ DatapathError::Attach { .. }) if wish.may_do_without(link) => {
+                refused.push((Hook::Tcx, error.to_string()));
+            }
             Err(error @ DatapathError::Attach { .. }) => {
                 refused.clear(); // nothing is attached: try everything again
-                outcome.words.insert(link.index, error.to_string());
+                let why = if gives_way { format!("{}: {GIVES_WAY}", link.name) } else { error.to_string() };
+                outcome.words.insert(link.index, why);
                 outcome.failed.insert(link.index);
             }
             Err(error) => return Err(error),
@@ -146,11 +224,69 @@ pub(super) fn reconcile(
     Ok(outcome)
 }
 
-fn guarded(port: &DerivedPort, services: &ServiceTable) -> GuardedPort {
-    GuardedPort { protocol: port.protocol, port: port.port, service: services.index(&port.service) }
+/// What the plan wants of one interface.
+struct Wish<'a> {
+    class: Class,
+    /// `None`: a member.
+    notes: Option<&'a [Note]>,
+    choice: Choice,
 }
 
-fn target<'a>(link: &'a Link, rules: &'a KernelRules, hooks: &'a [Hook], attachments: &'a [Attachment]) -> Target<'a> {
+impl<'a> Wish<'a> {
+    fn new(
+        policy: &Policy,
+        links: &Links,
+        placements: &'a Placements,
+        link: &Link,
+        ours: &dyn Fn(u32) -> bool,
+    ) -> Option<Self> {
+        match placements.get(link.index)? {
+            Placement::Attach(class, notes) => {
+                let choice = Choice::new(&policy.attach, links, link, *class, ours);
+                Some(Self { class: *class, notes: Some(notes), choice })
+            }
+            Placement::Member { master, class } => {
+                let choice = Choice::member(&policy.attach, link, &links.get(*master)?.name);
+                Some(Self { class: *class, notes: None, choice })
+            }
+            Placement::LeftToMaster(_) | Placement::Waiting(_) | Placement::NotCounted(_) => None,
+        }
+    }
+
+    /// What to tell people; of members, of which there are many, nothing.
+    fn words(&self, link: &Link, hook: Hook, why: &str) -> Option<String> {
+        let mut words = format!("{}: {}, {hook} ({why})", link.name, self.class);
+        for note in self.notes? {
+            words = format!("{words}; it {note}");
+        }
+        Some(words)
+    }
+
+    /// A member on which there is no room for a qdisc of ours: [`Choice::member`].
+    fn may_do_without(&self, link: &Link) -> bool {
+        self.notes.is_none() && link.kind.is_shaped_by_its_maker()
+    }
+}
+
+/// Before its container has started, a port may be anybody's, also by a translation, which is still to come here.
+fn proxied_ports(host: &Host<'_>, services: &ServiceTable) -> BTreeSet<ProxiedPort> {
+    host.guarded().filter(|port| !port.expected).map(|port| proxied(port, services)).collect()
+}
+
+fn proxied(port: &DerivedPort, services: &ServiceTable) -> ProxiedPort {
+    ProxiedPort {
+        port: GuardedPort { protocol: port.protocol, port: port.port, service: services.index(&port.service) },
+        addresses: port.addresses.clone(),
+    }
+}
+
+fn target<'a>(
+    link: &'a Link,
+    wish: &Wish<'_>,
+    rules: &'a KernelRules,
+    hooks: &'a [Hook],
+    attachments: &'a [Attachment],
+) -> Target<'a> {
     let current = attachments.iter().find(|attachment| attachment.interface == link.index);
     let native = |attached: &Attachment| {
         link.xdp.iter().any(|xdp| xdp.mode == XdpMode::Native && xdp.program_id == attached.program)
@@ -158,9 +294,14 @@ fn target<'a>(link: &'a Link, rules: &'a KernelRules, hooks: &'a [Hook], attachm
     Target {
         interface: link.index,
         name: link.name.as_str(),
-        layer3: matches!(link.hardware, Hardware::Other(_)),
+        receives: match link.hardware {
+            _ if wish.notes.is_none() => Receives::LinkLocal,
+            Hardware::Other(_) => Receives::Packets,
+            Hardware::Ethernet | Hardware::Loopback => Receives::Frames,
+        },
         current,
         native: current.is_some_and(native),
+        makes_no_qdisc: false,
         rules,
         hooks,
     }

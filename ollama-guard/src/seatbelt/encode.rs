@@ -8,7 +8,7 @@ use nftnl::nftnl_sys::{self as sys, libc};
 pub(super) use set::{by_name, element_messages, set};
 
 use super::object::{Kind, Object};
-use super::ruleset::{Chain, CounterName, Hook, Rule};
+use super::ruleset::{Chain, CounterName, Hook, Look, Rule};
 
 /// `NFPROTO_INET`: IPv4 and IPv6 in one table (`include/uapi/linux/netfilter.h`).
 pub(super) const FAMILY: u32 = libc::NFPROTO_INET as u32;
@@ -28,18 +28,19 @@ pub(super) fn table(name: &str, flags: Option<u32>) -> Object {
 /// A chain; a base chain with its hook, priority and policy accept.
 pub(super) fn chain(table: &str, chain: &Chain) -> Object {
     let object = chain_name(table, &chain.name);
-    let Some(hook) = chain.hook else { return object };
-    let number = match hook {
-        Hook::Prerouting => libc::NF_INET_PRE_ROUTING,
-        Hook::Input => libc::NF_INET_LOCAL_IN,
-        Hook::Forward => libc::NF_INET_FORWARD,
-        Hook::Output => libc::NF_INET_LOCAL_OUT,
-        Hook::Postrouting => libc::NF_INET_POST_ROUTING,
+    let Some(place) = chain.hook else { return object };
+    let number = match (place.hook, place.look) {
+        (Hook::Prerouting, Look::Note) => libc::NF_INET_POST_ROUTING,
+        (_, Look::Note) => libc::NF_INET_LOCAL_OUT,
+        (Hook::Prerouting, _) => libc::NF_INET_PRE_ROUTING,
+        (Hook::Input, _) => libc::NF_INET_LOCAL_IN,
+        (Hook::Forward, Look::First) => libc::NF_INET_FORWARD,
+        (Hook::Forward, Look::Last) => libc::NF_INET_POST_ROUTING,
     };
     object
         .with(sys::NFTNL_CHAIN_TYPE, "filter")
         .with(sys::NFTNL_CHAIN_HOOKNUM, number.cast_unsigned())
-        .with(sys::NFTNL_CHAIN_PRIO, hook.priority())
+        .with(sys::NFTNL_CHAIN_PRIO, place.priority())
         .with(sys::NFTNL_CHAIN_POLICY, libc::NF_ACCEPT.cast_unsigned())
 }
 

@@ -24,6 +24,8 @@ pub struct Seatbelt {
     transport: Transport,
     table: String,
     /// The kernel takes [`OWNER`] and [`PERSIST`]; assumed until it refuses.
+    can_protect: bool,
+    /// They are wanted.
     protects: bool,
     wanted: Option<Ruleset>,
     /// The kernel was seen to hold [`Self::wanted`], and no commit of ours since may have changed that.
@@ -51,6 +53,7 @@ impl Seatbelt {
         Ok(Self {
             transport: Transport::open()?,
             table: table.to_owned(),
+            can_protect: true,
             protects: true,
             wanted: None,
             certain: false,
@@ -62,7 +65,18 @@ impl Seatbelt {
 
     /// Does without the table flags that keep others out, as on kernels before 6.9.
     pub fn unprotect(&mut self) {
-        self.protects = false;
+        self.can_protect = false;
+    }
+
+    /// Keeps others from editing and flushing the table, or lets them: then it is repaired when they have. To be
+    /// protected where nothing else stands while a repair is due; where something does, the table had better not be in
+    /// the way of a saved ruleset that is loaded. At once, if there is a table; then it is another one, and this is true.
+    pub fn protect(&mut self, protects: bool) -> Result<bool, SeatbeltError> {
+        let changes = std::mem::replace(&mut self.protects, protects) != protects && self.can_protect;
+        match self.wanted.clone() {
+            Some(wanted) if changes => self.apply(&wanted).map(|()| true),
+            _ => Ok(false),
+        }
     }
 
     /// Puts the ruleset into the kernel in one batch, all or nothing, and reads it back. An existing table is adopted:
@@ -94,9 +108,12 @@ impl Seatbelt {
         let Some(wanted) = &self.wanted else { return Ok(Repair::Intact) };
         let differences: Vec<String> = match &held {
             None => vec!["the table was deleted".to_owned()],
-            Some(held) => readback::differences(held, wanted).iter().map(ToString::to_string).collect(),
+            Some(held) => {
+                let differences = readback::differences(held, wanted);
+                differences.iter().map(ToString::to_string).chain(self.misowned(held)).collect()
+            }
         };
-        if differences.is_empty() && held.is_some_and(|held| self.is_ours(&held)) {
+        if differences.is_empty() {
             // Read before the table: what changes meanwhile has another number.
             self.seen_at = generation;
             return Ok(Repair::Intact);
@@ -131,7 +148,7 @@ impl Seatbelt {
 
     /// The kernel keeps others from editing or flushing the table while this process lives.
     pub fn is_protected(&self) -> bool {
-        self.protects
+        self.protects && self.can_protect
     }
 
     /// The netlink port of our own changes, which [`super::Monitor`] leaves out.
@@ -150,18 +167,22 @@ impl Seatbelt {
     }
 
     fn flags(&self) -> u32 {
-        if self.protects { OWNER | PERSIST } else { 0 }
+        if self.is_protected() { OWNER | PERSIST } else { 0 }
     }
 
-    /// Owned by this socket, if the kernel can do that.
-    fn is_ours(&self, held: &Held) -> bool {
-        !self.protects || held.owner == Some(self.transport.port())
+    /// Owned by another than it should be, in words.
+    fn misowned(&self, held: &Held) -> Option<String> {
+        let owner = self.is_protected().then(|| self.transport.port());
+        (held.owner != owner).then(|| match held.owner {
+            Some(port) => format!("the table got another owner (netlink port {port})"),
+            None => "the table lost its owner".to_owned(),
+        })
     }
 
     fn write(&mut self, wanted: &Ruleset) -> Result<(), SeatbeltError> {
         match self.attempt(wanted) {
-            Err(error) if self.protects && refuses_flags(&error) => {
-                self.protects = false;
+            Err(error) if self.is_protected() && refuses_flags(&error) => {
+                self.can_protect = false;
                 self.attempt(wanted)?;
             }
             other => other?,

@@ -10,11 +10,13 @@ mod display;
 mod evaluate;
 mod interval;
 mod lower;
+mod place;
 mod set;
 
-pub use evaluate::{AddressType, PacketFacts, Transport};
+pub use evaluate::{AddressType, Carried, PacketFacts, Transport};
 pub use interval::Edge;
 pub use lower::{Derived, Surroundings, lower};
+pub use place::{Look, Place};
 pub use set::{Elements, Set};
 
 use std::fmt;
@@ -32,7 +34,7 @@ pub struct Ruleset {
     pub chains: Vec<Chain>,
 }
 
-/// Where a base chain sits in the kernel's packet path.
+/// Where packets are judged and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hook {
     /// Every packet that arrives, before conntrack and NAT (priority raw, -300; reassembly by conntrack, where
@@ -42,10 +44,6 @@ pub enum Hook {
     Input,
     /// What is routed onward, after NAT.
     Forward,
-    /// What this host sends, after NAT of its destination. Nothing is judged here.
-    Output,
-    /// Everything that leaves, after NAT of its source. Nothing is judged here.
-    Postrouting,
 }
 
 impl Hook {
@@ -58,23 +56,12 @@ impl Hook {
             Self::Prerouting => "prerouting",
             Self::Input => "input",
             Self::Forward => "forward",
-            Self::Output => "output",
-            Self::Postrouting => "postrouting",
         }
     }
 
     /// The dynamic set that counts this hook's refusals by interface.
     pub fn counted_set(self, observed: bool) -> String {
         chains::names::counted(self, observed)
-    }
-
-    /// `NF_IP_PRI_RAW`, `NF_IP_PRI_FILTER`, or behind `NF_IP_PRI_NAT_SRC` (100) (`include/uapi/linux/netfilter_ipv4.h`).
-    pub const fn priority(self) -> i32 {
-        match self {
-            Self::Prerouting => -300,
-            Self::Input | Self::Forward | Self::Output => 0,
-            Self::Postrouting => 300,
-        }
     }
 }
 
@@ -152,7 +139,7 @@ pub struct Chain {
     /// Its name.
     pub name: String,
     /// Where packets enter it, if not by a jump.
-    pub hook: Option<Hook>,
+    pub hook: Option<Place>,
     /// Its rules.
     pub rules: Vec<Rule>,
 }
@@ -201,10 +188,24 @@ pub enum Match {
     DeviceIs(Device, InterfaceName),
     /// No VRF member: the host's own traffic inside a VRF.
     NoMember,
+    /// No interface on which it arrived: in postrouting the host's own packets, and frames that a bridge passes on, which
+    /// `br_netfilter` shows so (`br_nf_post_routing`). What is routed has one there since 5.7 (`ip_output`).
+    NoIngress,
+    /// Its destination was translated (`ct status dnat`), and it is no answer. Not held by packets without conntrack.
+    Translated,
     /// `iifname . oifname` is in a set.
     Devices(String),
     /// `meta l4proto . th dport` is (not) in a set.
     Port {
+        /// The set.
+        set: String,
+        /// Not in it.
+        negated: bool,
+    },
+    /// `daddr . meta l4proto . th dport`, of this family, is (not) in a set.
+    Endpoint {
+        /// Of which version the packet is.
+        family: Family,
         /// The set.
         set: String,
         /// Not in it.

@@ -36,12 +36,12 @@ impl Manager {
         self.alive();
     }
 
-    /// Feeds the watchdog. Only the loop does so, between its waits.
+    /// Feeds the watchdog, if it was not fed just now. Only the loop does so, between its waits.
     pub(super) fn alive(&mut self) {
-        if self.period.is_some() {
+        if self.period.is_some_and(|period| self.fed.elapsed() > period / 2) {
             notify(&[NotifyState::Watchdog]);
+            self.fed = Instant::now();
         }
-        self.fed = Instant::now();
     }
 
     /// Waits until the watchdog wants to be fed; without one, for ever. Cancel safe.
@@ -78,14 +78,18 @@ pub(super) fn words(policy: &Policy, pass: &Pass) -> String {
     }
     let what = services(&policy.services);
     let mut words = match policy.mode {
-        Mode::Enforce => format!("enforcing {what} {}", reach(policy, pass)),
+        Mode::Enforce if pass.is_complete() => format!("enforcing {what} {}", reach(policy, pass)),
+        Mode::Enforce => format!("PARTLY enforcing {what} {}", reach(policy, pass)),
         Mode::Observe => format!("OBSERVING {what} {}: nothing is dropped", reach(policy, pass)),
     };
     if pass.failed > 0 {
         words = format!("{words}; {} interfaces have no program", pass.failed);
     }
-    if pass.seatbelt_failed {
-        words = format!("{words}; the nftables layer is not in place");
+    if let Some(why) = &pass.wall_failed {
+        words = format!("{words}; the eBPF layer is not in place: {why}");
+    }
+    if let Some(why) = &pass.seatbelt_failed {
+        words = format!("{words}; the nftables layer is not in place: {why}");
     }
     words
 }
@@ -93,7 +97,7 @@ pub(super) fn words(policy: &Policy, pass: &Pass) -> String {
 /// How far enforcement reaches, in words.
 fn reach(policy: &Policy, pass: &Pass) -> String {
     match pass.attached {
-        _ if !policy.layers.wall => "by nftables alone".to_owned(),
+        _ if !policy.layers.wall || pass.wall_failed.is_some() => "by nftables alone".to_owned(),
         1 => "on 1 interface".to_owned(),
         attached => format!("on {attached} interfaces"),
     }
@@ -114,11 +118,18 @@ mod tests {
     fn what_is_degraded_is_in_the_words() {
         let sound = Pass { attached: 3, ..Pass::default() };
         assert_eq!(words(&built_in(), &sound), "enforcing ollama (tcp 11434) on 3 interfaces");
-        let degraded = Pass { attached: 1, failed: 2, seatbelt_failed: true, ..Pass::default() };
+        let degraded = Pass { attached: 1, failed: 2, seatbelt_failed: Some("no module".into()), ..Pass::default() };
         let said = words(&built_in(), &degraded);
         assert!(
-            said.ends_with("on 1 interface; 2 interfaces have no program; the nftables layer is not in place"),
+            said.ends_with(
+                "on 1 interface; 2 interfaces have no program; the nftables layer is not in place: no module"
+            ),
             "{said}"
+        );
+        let alone = words(&built_in(), &Pass { wall_failed: Some("no BPF".into()), ..Pass::default() });
+        assert!(
+            alone.starts_with("PARTLY enforcing") && alone.ends_with("eBPF layer is not in place: no BPF"),
+            "{alone}"
         );
         let mut off = built_in();
         (off.layers.wall, off.layers.seatbelt) = (false, false);

@@ -24,11 +24,6 @@ impl<T> Source<T> {
         Self { what, opened: None, failed: false, backoff: Backoff::default() }
     }
 
-    /// One that is open.
-    pub(super) fn opened(what: &'static str, source: T) -> Self {
-        Self { opened: Some(source), ..Self::new(what) }
-    }
-
     /// Waits for news. `None`: it was opened just now; whatever happened before, nobody heard. Cancel safe if `next` is.
     pub(super) async fn news<U, E: Display, F: Display>(
         &mut self,

@@ -9,7 +9,7 @@ use super::{Kind, Socket, Version};
 use crate::policy::Protocol;
 
 /// Reads a table of the calling thread's network namespace.
-pub(super) fn read(kind: Kind) -> io::Result<Vec<Socket>> {
+pub(super) fn read(kind: Kind, keep: &mut dyn FnMut(&Socket) -> bool) -> io::Result<Vec<Socket>> {
     let name = match (kind.protocol, kind.version) {
         (Protocol::Tcp, Version::V4) => "tcp",
         (Protocol::Tcp, Version::V6) => "tcp6",
@@ -17,19 +17,19 @@ pub(super) fn read(kind: Kind) -> io::Result<Vec<Socket>> {
         (Protocol::Udp, Version::V6) => "udp6",
     };
     let file = File::open(format!("/proc/thread-self/net/{name}"))?;
-    Ok(listening(kind.protocol, BufReader::new(file)))
+    Ok(listening(kind.protocol, BufReader::new(file), keep))
 }
 
-/// The sockets of a table that wait for anybody.
-pub(super) fn listening(protocol: Protocol, table: impl BufRead) -> Vec<Socket> {
+/// The sockets of a table that wait for anybody, and are to be kept.
+pub(super) fn listening(protocol: Protocol, table: impl BufRead, keep: &mut dyn FnMut(&Socket) -> bool) -> Vec<Socket> {
     // A line we cannot read is skipped.
     let lines = table.lines().map_while(Result::ok).skip(1);
     let sockets = lines.filter_map(|line| socket(protocol, &line));
     match protocol {
         // The kernel lists those that listen first (`tcp_get_idx`): a busy server's thousands of connections are not
         // even read.
-        Protocol::Tcp => sockets.map_while(|(waits, socket)| waits.then_some(socket)).collect(),
-        Protocol::Udp => sockets.filter_map(|(waits, socket)| waits.then_some(socket)).collect(),
+        Protocol::Tcp => sockets.map_while(|(waits, socket)| waits.then_some(socket)).filter(keep).collect(),
+        Protocol::Udp => sockets.filter_map(|(waits, socket)| waits.then_some(socket)).filter(keep).collect(),
     }
 }
 
@@ -46,7 +46,8 @@ fn socket(protocol: Protocol, line: &str) -> Option<(bool, Socket)> {
     let user = columns.nth(3)?.parse().ok()?;
     let inode = columns.nth(1)?.parse().ok()?;
     let port = u16::from_str_radix(port, 16).ok()?;
-    Some((state == waiting, Socket { protocol, address: self::address(address)?, port, user, inode }))
+    // It does not say which sockets take IPv6 only.
+    Some((state == waiting, Socket { protocol, address: self::address(address)?, v6_only: false, port, user, inode }))
 }
 
 /// Each group of eight digits is a word in the host's byte order.
@@ -74,8 +75,10 @@ garbage
     #[test]
     fn only_listening_sockets_are_read() {
         let protocol = Protocol::Tcp;
-        let socket = Socket { protocol, address: "0.0.0.0".parse().unwrap(), port: 2222, user: 1000, inode: 4711 };
-        assert_eq!(listening(protocol, TCP.as_bytes()), [socket]);
+        let (address, v6_only) = ("0.0.0.0".parse().unwrap(), false);
+        let socket = Socket { protocol, address, v6_only, port: 2222, user: 1000, inode: 4711 };
+        assert_eq!(listening(protocol, TCP.as_bytes(), &mut |_| true), [socket]);
+        assert_eq!(listening(protocol, TCP.as_bytes(), &mut |_| false), []);
     }
 
     #[test]

@@ -18,7 +18,7 @@ async fn heard(events: &mut LinkEvents, what: &str) {
 }
 
 async fn silent(events: &mut LinkEvents) -> bool {
-    tokio::time::timeout(Duration::from_millis(200), events.changed()).await.is_err()
+    tokio::time::timeout(Duration::from_millis(400), events.changed()).await.is_err()
 }
 
 #[test]
@@ -50,6 +50,44 @@ fn each_change_is_heard_and_many_are_one() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         heard(&mut events, "two changes").await;
         assert!(silent(&mut events).await, "what was queued is one wake-up");
+    });
+}
+
+/// They tell an uplink. Many of them are few wake-ups, and the last is not lost.
+#[test]
+fn what_an_interface_is_used_for_is_heard_too() {
+    let Some(_namespace) = Namespace::enter() else { return };
+    ip("link add v0 type veth peer name v1");
+    ip("link set v0 up");
+    ip("link set v1 up");
+    runtime().block_on(async {
+        let mut events = LinkEvents::open().unwrap();
+        let changes = [
+            "address add 10.0.0.1/24 dev v0",
+            "address add fd17::1/64 dev v0 nodad",
+            "route add default via 10.0.0.2 table 7",
+            "-6 route add default dev v0",
+            "route delete default table 7",
+            "address delete 10.0.0.1/24 dev v0",
+        ];
+        for change in changes {
+            while !silent(&mut events).await {}
+            ip(change);
+            heard(&mut events, change).await;
+        }
+        while !silent(&mut events).await {}
+        std::fs::write("/proc/sys/net/ipv4/conf/v0/forwarding", "1").unwrap();
+        heard(&mut events, "forwarding").await;
+
+        while !silent(&mut events).await {}
+        for i in 0..100 {
+            ip(&format!("route add 10.1.{i}.0/24 dev v0"));
+        }
+        let mut wakes = 0;
+        while !silent(&mut events).await {
+            wakes += 1;
+        }
+        assert!((1..=2).contains(&wakes), "{wakes} wake-ups for what was queued");
     });
 }
 

@@ -1,7 +1,7 @@
 //! XDP programs are seen, and so is what they change about a device.
 
-use ollama_guard::links::features::Snapshot;
-use ollama_guard::links::{Link, XdpMode};
+use ollama_guard::links::features::{Snapshot, takes_fragments};
+use ollama_guard::links::{Link, NetlinkError, XdpMode};
 
 use crate::namespace::{Namespace, by_name, ip};
 use crate::program;
@@ -39,6 +39,20 @@ fn native_xdp_on_a_veth_changes_its_peer_and_the_snapshot_tells() {
 
     ip("link set v0 xdpdrv off");
     assert_eq!(before.differences(&Snapshot::read(peer).unwrap()), Vec::<String>::new());
+}
+
+/// Of one driver that does and one that does not.
+#[test]
+fn drivers_say_whether_they_take_fragments() {
+    let Some(_namespace) = Namespace::enter() else { return };
+    ip("link add v0 type veth peer name v1");
+    ip("link add br0 type bridge");
+    match takes_fragments(by_name("v0").index) {
+        Err(NetlinkError::NoFamily(family)) => return assert_eq!(family, "netdev"), // a kernel before 6.3
+        answer => assert!(answer.unwrap()),
+    }
+    assert!(!takes_fragments(by_name("br0").index).unwrap());
+    assert!(takes_fragments(0x7fff_ffff).is_err());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod changes;
 mod device;
+mod facts;
 mod kinds;
 mod namespace;
 mod program;

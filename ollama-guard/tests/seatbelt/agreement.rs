@@ -4,18 +4,18 @@
 use std::net::IpAddr;
 
 use ollama_guard::class::Class;
-use ollama_guard::plan::rules::KernelRules;
+use ollama_guard::plan::rules::{GuardedPort, KernelRules, ProxiedPort};
 use ollama_guard::plan::services::ServiceTable;
 use ollama_guard::policy::{InterfaceName, Policy, Protocol};
 use ollama_guard::seatbelt::ruleset::{
-    AddressType, Hook, PacketFacts, Ruleset, Surroundings, Transport, Verdict, lower,
+    AddressType, Carried, Hook, PacketFacts, Ruleset, Surroundings, Transport, Verdict, lower,
 };
-use ollama_guard_common::abi::{InterfaceClass, ServiceIndex};
+use ollama_guard_common::abi::{InterfaceClass, Onward, ServiceIndex};
 use ollama_guard_common::{self as common, Address};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::policies::{self, INTERFACES, PORTS, SOURCES};
+use crate::policies::{self, INTERFACES, OWN, PORTS, SOURCES};
 
 /// What the wall asks of the policy, answered from the plan of one interface.
 struct Wall<'a> {
@@ -39,11 +39,12 @@ impl common::Policy for Wall<'_> {
         self.rules.containers_may_enter
     }
     fn forwards(&self) -> bool {
-        self.rules.forward
+        self.rules.onward == Onward::Pass
     }
     fn service(&self, protocol: common_protocol::Protocol, port: u16) -> Option<ServiceIndex> {
         let wanted = (protocol == common_protocol::Protocol::Tcp, port);
-        let guarded = self.rules.ports.iter().find(|g| (g.protocol == Protocol::Tcp, g.port) == wanted);
+        let proxied = self.rules.proxied.iter().map(|proxied| &proxied.port);
+        let guarded = self.rules.ports.iter().chain(proxied).find(|g| (g.protocol == Protocol::Tcp, g.port) == wanted);
         guarded.map(|guarded| guarded.service)
     }
     fn guards_any(&self, protocol: Option<common_protocol::Protocol>) -> bool {
@@ -61,6 +62,19 @@ impl common::Policy for Wall<'_> {
     fn is_for_this_host(&self, _: Address, _: Address) -> bool {
         self.for_this_host
     }
+    fn is_surely_for_this_host(&self, _: Address, _: Address) -> bool {
+        self.for_this_host
+    }
+    fn is_proxied(&self, protocol: common_protocol::Protocol, port: u16) -> bool {
+        self.is_proxied_at(protocol, port, Address::UNKNOWN)
+    }
+    fn is_proxied_at(&self, protocol: common_protocol::Protocol, port: u16, address: Address) -> bool {
+        let protocol = if protocol == common_protocol::Protocol::Tcp { 6 } else { 17 };
+        self.rules.proxied_keys().iter().any(|key| {
+            (key.address, u32::from(key.family)) == (address.words, address.family)
+                && (key.protocol, key.port) == (protocol, port)
+        })
+    }
 }
 
 mod common_protocol {
@@ -69,12 +83,6 @@ mod common_protocol {
 
 /// An Ethernet frame that nftables sees as these facts say.
 fn frame(packet: &PacketFacts) -> Vec<u8> {
-    let destination: IpAddr = match (packet.destination, packet.source.is_ipv4()) {
-        (AddressType::Multicast, true) => "224.0.0.251".parse().unwrap(),
-        (AddressType::Multicast, false) => "ff02::1".parse().unwrap(),
-        (_, true) => "203.0.113.1".parse().unwrap(),
-        (_, false) => "2001:db8::99".parse().unwrap(),
-    };
     let (protocol, payload, later, first) = match packet.transport {
         Transport::Port(protocol, port) => {
             let mut header = vec![0; 20];
@@ -88,7 +96,7 @@ fn frame(packet: &PacketFacts) -> Vec<u8> {
     };
     let offset: u16 = if later { 8 } else { 0 };
     let mut frame = vec![0; 12];
-    match (packet.source, destination) {
+    match (packet.source, packet.address) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             frame.extend([0x08, 0x00, 0x45, 0]);
             frame.extend(u16::try_from(20 + payload.len()).unwrap().to_be_bytes());
@@ -122,10 +130,24 @@ fn frame(packet: &PacketFacts) -> Vec<u8> {
     frame
 }
 
+fn address(kind: AddressType, v4: bool) -> IpAddr {
+    let text = match (kind, v4) {
+        (AddressType::Multicast, true) => "224.0.0.251",
+        (AddressType::Multicast, false) => "ff02::1",
+        (AddressType::Unicast, true) => "203.0.113.7",
+        (AddressType::Unicast, false) => "2001:db8::7",
+        (_, true) => OWN[0],
+        (_, false) => OWN[1],
+    };
+    text.parse().unwrap()
+}
+
 fn class(policy: &Policy, surroundings: &Surroundings, name: &InterfaceName) -> Class {
     if policy.trusted.iter().any(|pattern| pattern.matches(name)) {
         Class::Trusted
-    } else if policy.containers.iter().any(|p| p.matches(name)) && !surroundings.not_containers.contains(name) {
+    } else if surroundings.not_containers.contains(name) {
+        Class::Guarded
+    } else if policy.containers.iter().any(|p| p.matches(name)) || surroundings.containers.contains(name) {
         Class::Container
     } else {
         Class::Guarded
@@ -135,11 +157,18 @@ fn class(policy: &Policy, surroundings: &Surroundings, name: &InterfaceName) -> 
 fn wall_drops(policy: &Policy, surroundings: &Surroundings, packet: &PacketFacts) -> bool {
     let (services, _) = ServiceTable::default().update(policy);
     let class = class(policy, surroundings, &packet.ingress);
-    let rules = KernelRules::lower(policy, &services, &[].into(), class, &packet.ingress);
+    let proxied = surroundings.derived.iter().filter(|one| !one.expected).map(|one| ProxiedPort {
+        port: GuardedPort { protocol: one.protocol, port: one.port, service: services.index(&one.service) },
+        addresses: one.addresses.clone(),
+    });
+    let rules = KernelRules::lower(policy, &services, &proxied.collect(), class, &packet.ingress);
     let for_this_host = packet.destination != AddressType::Unicast;
     let wall = Wall { rules: &rules, source: packet.source, for_this_host };
     let frame = frame(packet);
     let Some(suspect) = common::suspect(&wall, common::classify_ethernet(frame.as_slice())) else { return false };
+    if !common::is_ours(&wall, frame.as_slice(), suspect) {
+        return false;
+    }
     common::judge(&wall, frame.as_slice(), suspect).verdict() == common::Verdict::Drop
 }
 
@@ -182,8 +211,10 @@ fn packet() -> impl Strategy<Value = PacketFacts> {
                 egress: None,
                 member: None,
                 source,
+                address: address(destination, source.is_ipv4()),
                 destination,
                 transport: if unknown { Transport::Truncated(6) } else { transport },
+                carried: Carried::Routed,
             }
         },
     )

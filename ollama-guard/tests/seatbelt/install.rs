@@ -160,6 +160,60 @@ fn a_table_that_is_replaced_keeps_its_counts() {
     });
 }
 
+/// Where another layer stands, the table is not in the way of others; where none does, they are kept out. Each way it is
+/// replaced at once, and its counts live on.
+#[test]
+fn protection_comes_and_goes() {
+    let host = Netns::new("protection");
+    host.within(|| {
+        let ruleset = lower(&policy(), &Surroundings::default());
+        let mut seatbelt = Seatbelt::open(TABLE).unwrap();
+        assert!(!seatbelt.protect(false).unwrap(), "there is no table yet");
+        seatbelt.apply(&ruleset).unwrap();
+        std::net::TcpStream::connect(("127.0.0.1", 11434)).unwrap_err();
+        for (protects, owner) in [(true, Some(seatbelt.port())), (false, None), (true, Some(seatbelt.port()))] {
+            assert!(seatbelt.protect(protects).unwrap());
+            assert!(!seatbelt.protect(protects).unwrap());
+            let status = seatbelt.status().unwrap();
+            assert_eq!((status.condition, status.owner), (Condition::Intact, owner));
+            assert_eq!(status.counters["prerouting_trusted"].packets, 1);
+            assert_eq!(seatbelt.repair().unwrap(), Repair::Intact);
+            assert_eq!(host.nft("flush chain inet ollama_guard input").is_ok(), owner.is_none());
+            seatbelt.repair().unwrap();
+        }
+    });
+}
+
+/// What people save and load again: with `flush ruleset` before it or without, older than the policy, from a version that
+/// owned its table, or beside tables of the same name in other families.
+#[test]
+fn a_saved_ruleset_can_be_loaded_and_is_put_right() {
+    let host = Netns::new("saved");
+    host.within(|| {
+        let older = lower(&Policy { mode: Mode::Observe, ..policy() }, &Surroundings::default());
+        let ruleset = lower(&policy(), &Surroundings::default());
+        let mut seatbelt = Seatbelt::open(TABLE).unwrap();
+        seatbelt.apply(&ruleset).unwrap();
+        let owned = host.nft("list ruleset").unwrap();
+        assert!(owned.contains("flags owner"), "{owned}");
+        seatbelt.protect(false).unwrap();
+        seatbelt.apply(&older).unwrap();
+        let old = host.nft("list ruleset").unwrap();
+        seatbelt.apply(&ruleset).unwrap();
+        let saved = host.nft("list ruleset").unwrap();
+        let flushed = |text: &str| format!("flush ruleset\n{text}");
+        let without_sets = "flush ruleset\ntable inet ollama_guard { chain input { }; }".to_owned();
+        let namesakes = format!("{}\ntable ip ollama_guard {{ }}\ntable bridge ollama_guard {{ }}", flushed(&saved));
+        for load in [flushed(&saved), saved.clone(), flushed(&old), old, flushed(&owned), without_sets, namesakes] {
+            host.nft(&format!("table inet mine {{ }}\n{load}")).unwrap_or_else(|error| panic!("{error}\n{load}"));
+            eventually(|| matches!(seatbelt.repair(), Ok(Repair::Intact)));
+            let status = read_status(TABLE, &ruleset).unwrap();
+            assert_eq!((status.condition, status.owner), (Condition::Intact, None), "{load}");
+        }
+        println!("{} repairs", seatbelt.repairs());
+    });
+}
+
 #[test]
 fn many_sources_fit_into_one_batch() {
     let host = Netns::new("large");

@@ -2,6 +2,7 @@
 //! `nf_tables`. Every test has network namespaces of its own.
 
 mod agreement;
+mod bridges;
 mod install;
 mod monitor;
 mod packets;

@@ -11,18 +11,18 @@ use ollama_guard::seatbelt::{Seatbelt, TABLE};
 
 use crate::support::{self, Netns, allow};
 
-const GUARDED: u16 = 11434;
-const WAIT: Duration = Duration::from_millis(400);
+pub(crate) const GUARDED: u16 = 11434;
+pub(crate) const WAIT: Duration = Duration::from_millis(400);
 
-struct World {
-    host: Netns,
-    stranger: Netns,
-    friend: Netns,
-    container: Netns,
-    bridged: [Netns; 2],
+pub(crate) struct World {
+    pub(crate) host: Netns,
+    pub(crate) stranger: Netns,
+    pub(crate) friend: Netns,
+    pub(crate) container: Netns,
+    pub(crate) bridged: [Netns; 2],
 }
 
-fn link(host: &Netns, name: &str, peer: &Netns, number: u8) {
+pub(crate) fn link(host: &Netns, name: &str, peer: &Netns, number: u8) {
     host.ip(&format!("link add {name} type veth peer name up0 netns {}", peer.0));
     peer.ip("link set up0 up");
     host.ip(&format!("link set {name} up"));
@@ -32,7 +32,7 @@ fn link(host: &Netns, name: &str, peer: &Netns, number: u8) {
     peer.ip(&format!("route add default via fd00:{number}::1"));
 }
 
-fn address(host: &Netns, name: &str, number: u8) {
+pub(crate) fn address(host: &Netns, name: &str, number: u8) {
     host.ip(&format!("addr add 10.0.{number}.1/24 dev {name}"));
     host.ip(&format!("addr add fd00:{number}::1/64 dev {name} nodad"));
 }
@@ -65,17 +65,17 @@ fn connect(from: &Netns, to: &str) -> Option<TcpStream> {
     })
 }
 
-fn open(from: &Netns, to: &str) {
+pub(crate) fn open(from: &Netns, to: &str) {
     // Neighbours may have to be found first.
     assert!((0..8).any(|_| connect(from, to).is_some()), "{} cannot reach {to}", from.0);
 }
 
-fn closed(from: &Netns, to: &str) {
+pub(crate) fn closed(from: &Netns, to: &str) {
     assert!(connect(from, to).is_none(), "{} reaches {to}", from.0);
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let [host, stranger, friend, container] = ["host", "stranger", "friend", "box"].map(Netns::new);
         let bridged = ["left", "right"].map(Netns::new);
         for namespace in [&host, &stranger, &friend, &container, &bridged[0], &bridged[1]] {
@@ -111,9 +111,9 @@ impl World {
         Self { host, stranger, friend, container, bridged }
     }
 
-    fn guard(&self, policy: &Policy) -> Seatbelt {
+    pub(crate) fn guard(&self, policy: &Policy) -> Seatbelt {
         let bridges: BTreeSet<InterfaceName> = ["docker0", "vmbr0"].map(|name| name.parse().unwrap()).into();
-        let surroundings = Surroundings { bridges, ..Surroundings::default() };
+        let surroundings = Surroundings { bridges, bridges_translate: true, ..Surroundings::default() };
         self.host.within(|| {
             let mut seatbelt = Seatbelt::open(TABLE).unwrap();
             seatbelt.apply(&lower(policy, &surroundings)).unwrap();
@@ -199,27 +199,39 @@ fn a_port_remapped_after_prerouting_is_closed_too() {
     }
 }
 
-/// By rules without connection tracking, at the priority of iptables' table mangle: before ours, or it would not be seen.
+/// By rules without connection tracking, before our first look and after it, up to the very end.
 #[test]
 fn a_port_rewritten_in_input_or_forward_is_closed_too() {
+    for (input, forward) in [("-150", "-150"), ("10", "10"), ("300", "300"), ("2147483645", "2147483647")] {
+        rewritten(input, &format!("forward priority {forward}"));
+    }
+    // Where what is routed is looked at last.
+    rewritten("0", "postrouting priority 50");
+}
+
+fn rewritten(input: &str, forward: &str) {
     let world = World::new();
-    let rules = "table inet other {
-            chain input { type filter hook input priority mangle; tcp dport 8082 tcp dport set 11434; }
-            chain output { type filter hook output priority 300; oifname eth0 tcp sport 11434 tcp sport set 8082; }
-            chain forward { type filter hook forward priority mangle; tcp dport 8083 tcp dport set 11434; }
-            chain back {
+    let rules = format!(
+        "table inet other {{
+            chain input {{ type filter hook input priority {input}; tcp dport 8082 tcp dport set 11434; }}
+            chain output {{ type filter hook output priority 300; oifname {{ eth0, wg0 }} tcp sport 11434 tcp sport set 8082; }}
+            chain forward {{ type filter hook {forward}; tcp dport 8083 tcp dport set 11434; }}
+            chain back {{
                 type filter hook postrouting priority 300;
                 ip saddr 10.0.3.2 tcp sport 11434 tcp sport set 8083;
-            }
-        }";
-    world.host.nft(rules).unwrap();
-    let rewritten = ["10.0.1.1:8082", "[fd00:1::1]:8082", "10.0.3.2:8083"];
+                ip6 saddr fd00:3::2 tcp sport 11434 tcp sport set 8083;
+            }}
+        }}"
+    );
+    world.host.nft(&rules).unwrap();
+    let rewritten = ["10.0.1.1:8082", "[fd00:1::1]:8082", "10.0.3.2:8083", "[fd00:3::2]:8083"];
     for to in rewritten {
         open(&world.stranger, to);
     }
     let mut seatbelt = world.guard(&support::policy());
     for to in rewritten {
         closed(&world.stranger, to);
+        open(&world.friend, &to.replace("10.0.1.1", "10.0.2.1").replace("fd00:1::1", "fd00:2::1"));
     }
     let status = seatbelt.status().unwrap();
     assert_eq!(status.dropped_by_chain["prerouting"].packets, 0, "{status:?}");
@@ -264,64 +276,42 @@ fn containers_reach_elsewhere_and_the_host_if_allowed() {
     open(&world.container, "[fd00:3::1]:11434");
 }
 
+/// An `[[allow]]` opens the host to a container, not one that only the profile implies; each in its place.
 #[test]
-fn traffic_inside_one_bridge_is_untouched_with_br_netfilter_on_and_off() {
+fn a_container_is_let_in_by_an_allow_that_names_it() {
     let world = World::new();
-    let [left, right] = &world.bridged;
-    for policy in [support::policy(), Policy { forwarded: Forwarded::Pass, ..support::policy() }] {
-        let mut policy = policy;
-        policy.services[0].protocols.insert(Protocol::Udp);
-        for on in ["0", "1"] {
-            for key in ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"] {
-                world.host.sysctl(&format!("net.bridge.{key}"), on);
-            }
-            let mut seatbelt = world.host.within(|| Seatbelt::open(TABLE).unwrap());
-            seatbelt.remove().unwrap();
-            drop(seatbelt);
-            let mut seatbelt = world.guard(&policy);
-            open(left, "10.0.4.3:11434");
-            open(left, "[fd00:4::3]:11434");
-            assert_eq!(seatbelt.status().unwrap().dropped.packets, 0, "br_netfilter {on}");
-
-            // A broadcast reaches the neighbour, not the host.
-            let hears = |at: &Netns| {
-                at.within(|| {
-                    let socket = UdpSocket::bind(("0.0.0.0", GUARDED)).unwrap();
-                    socket.set_read_timeout(Some(WAIT)).unwrap();
-                    socket
-                })
-            };
-            let (neighbour, host) = (hears(right), hears(&world.host));
-            left.within(|| {
-                let socket = UdpSocket::bind("10.0.4.2:0").unwrap();
-                socket.set_broadcast(true).unwrap();
-                socket.send_to(b"x", ("10.0.4.255", GUARDED)).unwrap();
-            });
-            assert!(neighbour.recv(&mut [0]).is_ok(), "br_netfilter {on}: a broadcast inside the bridge was dropped");
-            assert!(host.recv(&mut [0]).is_err(), "br_netfilter {on}: the host heard a broadcast");
-
-            // To the host, by any of its addresses, and onward through it.
-            for to in ["10.0.4.1:11434", "[fd00:4::1]:11434", "10.0.2.1:11434"] {
-                closed(left, to);
-            }
-            if policy.forwarded == Forwarded::Drop {
-                closed(left, "10.0.2.2:11434");
-            } else {
-                open(left, "10.0.2.2:11434");
-            }
-            closed(left, "10.0.3.2:11434");
-            open(left, "10.0.4.1:80");
-            assert!(seatbelt.status().unwrap().dropped.packets > 0);
-            world.host.within(|| seatbelt.remove()).unwrap();
-        }
+    let to = ["10.0.3.1:11434", "[fd00:3::1]:11434"];
+    let implied = |source| Allow { implied: true, ..allow(source, None, None) };
+    let both = [allow("10.0.3.0/24", None, None), allow("fd00:3::/64", Some("docker0"), Some("ollama"))];
+    let none = [
+        implied("10.0.0.0/8"),
+        implied("fc00::/7"),
+        allow("10.0.3.0/24", Some("eth0"), None),
+        allow("10.0.9.0/24", None, None),
+    ];
+    let mut seatbelt = world.guard(&Policy { allow: none.to_vec(), ..support::policy() });
+    for to in to {
+        closed(&world.container, to);
     }
+    open(&world.stranger, "10.0.1.1:11434");
+    let policy = Policy { allow: both.to_vec(), ..support::policy() };
+    world.host.within(|| seatbelt.apply(&lower(&policy, &Surroundings::default())).unwrap());
+    for to in to {
+        open(&world.container, to);
+    }
+    closed(&world.stranger, "10.0.1.1:11434");
+    let counters = seatbelt.status().unwrap().counters;
+    assert!(counters["prerouting_allowed"].packets > 0 && counters["input_allowed"].packets > 0, "{counters:?}");
 }
 
 #[test]
 fn observe_counts_and_drops_nothing() {
     let world = World::new();
     world.publish();
-    let mut seatbelt = world.guard(&Policy { mode: Mode::Observe, ..support::policy() });
+    world.host.nft("add rule inet other nat udp dport 8084 redirect to :11434").unwrap();
+    let mut policy = Policy { mode: Mode::Observe, ..support::policy() };
+    policy.services[0].protocols.insert(Protocol::Udp);
+    let mut seatbelt = world.guard(&policy);
     for to in ["10.0.1.1:8080", "[fd00:1::1]:8080", "10.0.1.1:8081", "10.0.1.1:11434", "10.0.2.2:11434"] {
         open(&world.stranger, to);
     }
@@ -330,4 +320,9 @@ fn observe_counts_and_drops_nothing() {
     for chain in ["prerouting", "input", "forward"] {
         assert!(status.would_drop_by_interface[chain]["eth0"].packets > 0, "{chain}");
     }
+    // Once, though it is looked at twice.
+    let count = |seatbelt: &mut Seatbelt| seatbelt.status().unwrap().would_drop_by_interface["input"]["eth0"].packets;
+    let before = count(&mut seatbelt);
+    world.stranger.within(|| UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"x", "10.0.1.1:8084").unwrap());
+    support::eventually(|| count(&mut seatbelt) == before + 1);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ollama_guard::policy::*;
-use ollama_guard::seatbelt::ruleset::Surroundings;
+use ollama_guard::seatbelt::ruleset::{Derived, Surroundings};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
@@ -42,6 +42,9 @@ pub(crate) const SOURCES: [&str; 10] = [
     "fe80::1",
 ];
 
+/// Addresses of this host.
+pub(crate) const OWN: [&str; 2] = ["203.0.113.1", "2001:db8::99"];
+
 fn patterns() -> impl Strategy<Value = Vec<NamePattern>> {
     subsequence(PATTERNS.to_vec(), 0..5).prop_map(|names| support::patterns(&names))
 }
@@ -65,8 +68,10 @@ fn services() -> impl Strategy<Value = Vec<Service>> {
 
 fn allow() -> impl Strategy<Value = Allow> {
     let interface = proptest::option::of(select(INTERFACES.to_vec()));
-    (select(NETWORKS.to_vec()), interface, proptest::option::of(select(vec!["one", "two"])))
-        .prop_map(|(source, interface, service)| support::allow(source, interface, service))
+    let service = proptest::option::of(select(vec!["one", "two"]));
+    (select(NETWORKS.to_vec()), interface, service, any::<bool>()).prop_map(|(source, interface, service, implied)| {
+        Allow { implied, ..support::allow(source, interface, service) }
+    })
 }
 
 pub(crate) fn policy() -> impl Strategy<Value = Policy> {
@@ -90,12 +95,29 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
         })
 }
 
+/// Ports of proxies, and where these listen. (One whose container has yet to start is guarded by nftables alone.)
+fn derived() -> impl Strategy<Value = BTreeSet<Derived>> {
+    let addresses = subsequence(vec!["0.0.0.0", "::", OWN[0], OWN[1], "192.0.2.200"], 1..=3);
+    let protocol = select(vec![Protocol::Tcp, Protocol::Udp]);
+    let one = (select(PORTS.to_vec()), protocol, addresses).prop_map(|(port, protocol, addresses)| Derived {
+        protocol,
+        port,
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        expected: false,
+        service: "one".parse().unwrap(),
+    });
+    proptest::collection::vec(one, 0..3).prop_map(|all| {
+        let mut seen = BTreeSet::new();
+        all.into_iter().filter(|one| seen.insert((one.protocol, one.port))).collect()
+    })
+}
+
 pub(crate) fn surroundings() -> impl Strategy<Value = Surroundings> {
-    (names(&["br-lan", "br-1", "docker0"]), names(&["br-lan", "vmbr0", "br-1", "docker0"]), names(&["red", "blue"]))
-        .prop_map(|(not_containers, bridges, vrf_devices)| Surroundings {
-            not_containers,
-            bridges,
-            vrf_devices,
-            derived: BTreeSet::new(),
-        })
+    let classes = (names(&["vmbr0", "eth1"]), names(&["br-lan", "br-1", "docker0"]), names(&["br-lan", "vmbr0"]));
+    let bridges = (names(&["br-lan", "vmbr0", "br-1", "docker0"]), any::<bool>());
+    (classes, bridges, names(&["red", "blue"]), derived()).prop_map(|(classes, bridges, vrf_devices, derived)| {
+        let (containers, not_containers, with_containers) = classes;
+        let (bridges, bridges_translate) = bridges;
+        Surroundings { containers, not_containers, with_containers, bridges, vrf_devices, bridges_translate, derived }
+    })
 }

@@ -101,6 +101,7 @@ pub(crate) fn service(name: &str, ports: &[u16], protocols: &[Protocol]) -> Serv
         name: name.parse().unwrap(),
         ports: ports.iter().map(|port| (*port).try_into().unwrap()).collect(),
         protocols: protocols.iter().copied().collect(),
+        insist: false,
     }
 }
 
@@ -114,6 +115,7 @@ pub(crate) fn allow(source: &str, interface: Option<&str>, service: Option<&str>
         interface: interface.map(|name| name.parse().unwrap()),
         service: service.map(|name| name.parse().unwrap()),
         comment: None,
+        implied: false,
     }
 }
 

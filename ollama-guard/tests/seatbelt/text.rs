@@ -2,7 +2,7 @@
 
 use ollama_guard::policy::*;
 use ollama_guard::seatbelt::ruleset::{
-    AddressType, Chain, Device, Elements, Family, Match, Rule, Ruleset, Set, Surroundings, Verdict, lower,
+    AddressType, Chain, Derived, Device, Elements, Family, Match, Rule, Ruleset, Set, Surroundings, Verdict, lower,
 };
 use ollama_guard::seatbelt::{Seatbelt, TABLE};
 
@@ -37,9 +37,20 @@ fn nft_reads_every_kind_of_policy() {
     };
     let udp = Policy { services: vec![service("dns", &[53], &[Protocol::Udp])], ..policy() };
     let surroundings = Surroundings {
+        containers: ["ai-net".parse().unwrap()].into(),
         not_containers: ["br-lan".parse().unwrap()].into(),
+        with_containers: ["br-lan".parse().unwrap()].into(),
         bridges: ["br-lan".parse().unwrap(), "docker0".parse().unwrap()].into(),
         vrf_devices: ["red".parse().unwrap()].into(),
+        bridges_translate: true,
+        derived: [Derived {
+            protocol: Protocol::Tcp,
+            port: 8080,
+            addresses: ["0.0.0.0", "10.0.0.5", "::", "fd00::5"].map(|address| address.parse().unwrap()).into(),
+            expected: true,
+            service: "ollama".parse().unwrap(),
+        }]
+        .into(),
         ..Surroundings::default()
     };
     nft_agrees([
@@ -57,7 +68,8 @@ fn nft_reads_every_kind_of_match() {
     use AddressType::{Anycast, Broadcast, Local, Multicast, Unicast, Unreachable};
     let kinds = [Unicast, Local, Broadcast, Anycast, Multicast, Unreachable];
     let (names, ports, addresses) = ("names".to_owned(), "ports".to_owned(), "addresses".to_owned());
-    let mut matches = vec![Match::NoMember, Match::ProtocolIsNeither, Match::DestinationNotIn(addresses.clone())];
+    let mut matches = vec![Match::NoMember, Match::NoIngress, Match::Translated];
+    matches.extend([Match::ProtocolIsNeither, Match::DestinationNotIn(addresses.clone())]);
     matches.extend([Protocol::Tcp, Protocol::Udp].map(Match::ProtocolIsNot));
     matches.extend([Family::V4, Family::V6].map(Match::LaterFragment));
     for device in [Device::Ingress, Device::Egress, Device::Member] {
@@ -66,6 +78,8 @@ fn nft_reads_every_kind_of_match() {
     }
     for negated in [false, true] {
         matches.push(Match::Port { set: ports.clone(), negated });
+        let ends = [(Family::V4, "v4_ends"), (Family::V6, "v6_ends")];
+        matches.extend(ends.map(|(family, set)| Match::Endpoint { family, set: set.to_owned(), negated }));
         matches.extend(kinds.map(|kind| Match::Destination { kind, negated }));
     }
     let rule = |one| Rule {
@@ -77,9 +91,13 @@ fn nft_reads_every_kind_of_match() {
     };
     let names = Set { name: names, elements: Elements::Names(patterns(&["eth0", "br-*"]).into_iter().collect()) };
     let ports = Set { name: ports, elements: Elements::Ports([(Protocol::Udp, 53)].into()) };
+    let end = |ip: &str| (ip.parse().unwrap(), Protocol::Tcp, 8080);
+    let v4 = Set { name: "v4_ends".to_owned(), elements: Elements::V4Endpoints([end("10.0.0.5")].into()) };
+    let end = |ip: &str| (ip.parse().unwrap(), Protocol::Udp, 53);
+    let v6 = Set { name: "v6_ends".to_owned(), elements: Elements::V6Endpoints([end("fd00::5")].into()) };
     let addresses = Set { name: addresses, elements: Elements::Addresses(kinds.into()) };
     nft_agrees([Ruleset {
-        sets: vec![names, ports, addresses],
+        sets: vec![names, ports, v4, v6, addresses],
         counters: vec![],
         chains: vec![Chain { name: "matches".to_owned(), hook: None, rules: matches.into_iter().map(rule).collect() }],
     }]);

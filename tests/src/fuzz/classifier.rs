@@ -1,6 +1,6 @@
 //! The classifier against etherparse, which was written by others from the same RFCs.
 //!
-//! Not every difference is an error: etherparse believes length fields that the classifier ignores, follows any number of
+//! Not every difference is an error: etherparse reads packets whose lengths contradict each other, follows any number of
 //! headers and gives up on more than three tags. What must hold is what the promise says: a port that etherparse reads is
 //! read or at least suspected, and a port that is read is the right one.
 
@@ -18,6 +18,8 @@ use ollama_guard_common::{
 enum Found {
     /// TCP or UDP, to this port; how far behind the IP header, after how many extension headers.
     Port { protocol: Protocol, port: u16, behind: usize, headers: usize },
+    /// TCP or UDP, to this port, in an IP packet in an IPv6 packet.
+    Inside { protocol: Protocol, port: u16 },
     /// A fragment that is not the first.
     Later,
     /// Neither, or nothing it understands.
@@ -45,7 +47,13 @@ pub fn check(frame: &[u8]) {
                 "ambiguous within the bounds: {found:?}"
             );
         }
-        (Found::Port { .. }, told) => panic!("etherparse reads {found:?}, the classifier says {told:?}"),
+        (Found::Inside { protocol, port }, Traffic::Ip(_, Transport::Inside(told_protocol, told_port))) => {
+            assert_eq!((*protocol, *port), (told_protocol, told_port), "another port inside");
+        }
+        (Found::Inside { .. }, Traffic::Ip(_, Transport::Ambiguous(..))) => {}
+        (Found::Port { .. } | Found::Inside { .. }, told) => {
+            panic!("etherparse reads {found:?}, the classifier says {told:?}")
+        }
         (Found::Later, Traffic::Ip(_, Transport::Port(..))) => panic!("a later fragment has no port: {told:?}"),
         (Found::Later | Found::Nothing, _) => {}
     }
@@ -90,15 +98,27 @@ fn v4(ip: &LaxIpv4Slice<'_>) -> Found {
         return Found::Later;
     }
     let authentication = ip.extensions().auth.map_or(0, |auth| auth.slice().len());
+    if (1..header.slice().len()).contains(&usize::from(header.total_len())) {
+        return Found::Nothing; // Linux discards it (ip_rcv_core); etherparse takes all there is.
+    }
     let behind = header.slice().len() + authentication;
-    ports(ip.payload().ip_number, ip.payload().payload, behind, usize::from(authentication > 0))
+    let mut payload = ip.payload().payload;
+    if authentication > 0 && header.more_fragments() && header.total_len() > 0 {
+        // Of a fragment that is not the last Linux takes eights (ip_frag_queue).
+        let eights = (usize::from(header.total_len()) - header.slice().len()) / 8 * 8;
+        payload = &payload[..payload.len().min(eights.saturating_sub(authentication))];
+    }
+    ports(ip.payload().ip_number, payload, behind, usize::from(authentication > 0))
 }
 
 fn v6(ip: &LaxIpv6Slice<'_>) -> Found {
     let (header, extensions): (Ipv6HeaderSlice<'_>, _) = (ip.header(), ip.extensions());
     let found = |headers| {
         let behind = header.slice().len() + extensions.slice().len();
-        ports(ip.payload().ip_number, ip.payload().payload, behind, headers)
+        match ip.payload().ip_number {
+            IpNumber::IPV4 | IpNumber::IPV6 => inside(ip.payload().ip_number, ip.payload().payload),
+            number => ports(number, ip.payload().payload, behind, headers),
+        }
     };
     if found(0) == Found::Nothing {
         // A chain that ends too early: etherparse 0.21 must not be asked for its parts, it reads past their end.
@@ -108,6 +128,24 @@ fn v6(ip: &LaxIpv6Slice<'_>) -> Found {
         matches!(extension, Ipv6ExtensionSlice::Fragment(fragment) if fragment.fragment_offset().value() != 0)
     });
     if is_later { Found::Later } else { found(extensions.clone().into_iter().count()) }
+}
+
+/// An IP packet in an IPv6 packet.
+fn inside(number: IpNumber, packet: &[u8]) -> Found {
+    match (number, packet.first().map(|first| first >> 4)) {
+        (IpNumber::IPV4, Some(4)) | (IpNumber::IPV6, Some(6)) => {}
+        _ => return Found::Nothing,
+    }
+    let parsed = LaxSlicedPacket::from_ip(packet).map(|parsed| parsed.net);
+    let found = match &parsed {
+        Ok(Some(LaxNetSlice::Ipv4(ip))) => v4(ip),
+        Ok(Some(LaxNetSlice::Ipv6(ip))) => v6(ip),
+        _ => Found::Nothing,
+    };
+    match found {
+        Found::Port { protocol, port, .. } => Found::Inside { protocol, port },
+        _ => Found::Nothing,
+    }
 }
 
 fn ports(number: IpNumber, payload: &[u8], behind: usize, headers: usize) -> Found {

@@ -20,7 +20,7 @@ impl Random {
     }
 
     /// One of `0..limit`.
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(((self.next() >> 32) * limit as u64) >> 32).unwrap_or_default()
     }
 
@@ -28,11 +28,11 @@ impl Random {
         self.next().to_le_bytes()[7]
     }
 
-    fn one_in(&mut self, times: usize) -> bool {
+    pub(super) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 }
@@ -67,6 +67,8 @@ impl Default for Addresses {
 
 const NUMBERS: [u8; 12] = [6, 17, 0, 43, 44, 51, 60, 4, 41, 50, 58, 59];
 
+const PORTS: [u16; 5] = [11434, 22, 11435, 5004, 0];
+
 /// Fills `frame` with a frame: tags, an IP header with options or a chain of extension headers, fragments, ports, and
 /// in one of three something done to its bytes or its end. The buffer is used again, so that nothing is allocated.
 pub fn frame(random: &mut Random, addresses: &Addresses, frame: &mut Vec<u8>) {
@@ -86,6 +88,7 @@ pub fn frame(random: &mut Random, addresses: &Addresses, frame: &mut Vec<u8>) {
         v6(random, &addresses.v6, frame);
     }
     length_field(random, frame, start);
+    trailer(random, frame);
     match random.below(9) {
         0 => frame.truncate(random.below(frame.len() + 1)),
         1 => change(random, frame, 12, 1),
@@ -148,7 +151,20 @@ fn chain(random: &mut Random, frame: &mut Vec<u8>, mut number: u8) {
         }
         number = next;
     }
-    let port = random.pick(&[11434_u16, 22, 11435, 5004, 0]).to_be_bytes();
+    match number {
+        4 if !random.one_in(4) => {
+            let options = random.pick(&[0x45, 0x45, 0x45, 0x46, 0x35, 0x44]);
+            let number = random.pick(&[6, 17, 6, 17, 51, 1]);
+            frame.extend([options, 0, 0, 40, 0, 0, 0, 0, 64, number, 0, 0, 192, 0, 2, 9, 192, 0, 2, 1]);
+        }
+        41 if !random.one_in(4) => {
+            let version = random.pick(&[0x60, 0x60, 0x60, 0x70]);
+            frame.extend([version, 0, 0, 0, 0, 20, random.pick(&NUMBERS), 64]);
+            frame.resize(frame.len() + 32, 0x20);
+        }
+        _ => {}
+    }
+    let port = random.pick(&PORTS).to_be_bytes();
     let source = random.next().to_le_bytes();
     frame.extend([source[0], source[1], port[0], port[1], 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0]);
 }
@@ -157,6 +173,14 @@ fn chain(random: &mut Random, frame: &mut Vec<u8>, mut number: u8) {
 fn length_field(random: &mut Random, frame: &mut [u8], start: usize) {
     let (at, header) = if frame[start] >> 4 == 4 { (start + 2, 0) } else { (start + 4, 40) };
     let length = u16::try_from(frame.len() - start - header).unwrap_or(u16::MAX).to_be_bytes();
-    let length = if random.one_in(30) { [0, random.byte()] } else { length };
+    let length = if random.one_in(15) { [0, random.byte()] } else { length };
     frame[at..at + 2].copy_from_slice(&length);
+}
+
+/// Mostly nothing; or what looks like another extension header and ports.
+fn trailer(random: &mut Random, frame: &mut Vec<u8>) {
+    if random.one_in(6) {
+        let (next, port) = (random.pick(&[6, 17, 60, 44]), random.pick(&PORTS).to_be_bytes());
+        frame.extend([next, 0, 1, 4, 0, 0, 0, 0, 0x9c, 0x40, port[0], port[1], 0, 0, 0, 1, 0, 0, 0, 0]);
+    }
 }

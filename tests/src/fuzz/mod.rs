@@ -6,3 +6,4 @@ pub mod config;
 pub mod generate;
 pub mod kernel;
 pub mod nftables;
+pub mod pieces;

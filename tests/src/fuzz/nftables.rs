@@ -32,7 +32,7 @@ pub enum Comparison {
     Lost,
     /// A later fragment of a later fragment, which nftables takes for hidden. Never complete (`ipv6_frag_rcv`).
     NestedFragment,
-    /// The length field leaves no room for ports. TCP and UDP refuse it; nftables takes it for hidden.
+    /// The length field leaves no room for ports, or ends within a header. The kernel refuses it; one layer takes it for hidden.
     CutByLength,
 }
 
@@ -59,6 +59,10 @@ fn named(decision: Option<Decision>, nftables: bool, seen: &Seen) -> Option<Comp
         }),
         _ if nftables => None,
         (Some(Reason::Extension), _) => Some(Comparison::ManyHeaders),
+        // nftables follows a header of which two bytes are left.
+        (Some(Reason::Truncated | Reason::Fragment), Truncated(_) | Unknown) if seen.oddity == Some(Oddity::Cut) => {
+            Some(Comparison::CutByLength)
+        }
         (_, Port(AUTHENTICATION, _) | Truncated(AUTHENTICATION)) => Some(Comparison::Authenticated),
         _ if seen.is_lost => Some(Comparison::Lost),
         _ => None,

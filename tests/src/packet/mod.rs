@@ -4,6 +4,7 @@
 
 mod checksum;
 mod network;
+mod split;
 pub mod strategy;
 mod transport;
 mod truth;
@@ -60,6 +61,10 @@ pub struct Packet {
     pub transport: Transport,
     /// Bytes behind the transport header.
     pub payload: usize,
+    /// Written into the length field of the IP header, whatever the length is.
+    pub claimed_length: Option<u16>,
+    /// What the frame holds behind the IP packet.
+    pub trailer: Vec<u8>,
 }
 
 /// Length of an Ethernet header without tags.
@@ -86,7 +91,27 @@ impl Packet {
             chain: Vec::new(),
             transport: Transport::tcp(port),
             payload: 0,
+            claimed_length: None,
+            trailer: Vec::new(),
         }
+    }
+
+    /// The same as if its IP header said that it is so long.
+    #[must_use]
+    pub fn claiming(self, length: u16) -> Self {
+        Self { claimed_length: Some(length), ..self }
+    }
+
+    /// The same with this behind it in the frame.
+    #[must_use]
+    pub fn trailed_by(self, trailer: &[u8]) -> Self {
+        Self { trailer: trailer.to_vec(), ..self }
+    }
+
+    /// An IP packet in this one, instead of a transport header.
+    #[must_use]
+    pub fn carrying(self, inner: Self) -> Self {
+        Self { transport: Transport::Packet(Box::new(inner)), payload: 0, ..self }
     }
 
     /// The same over UDP.
@@ -170,10 +195,11 @@ impl Packet {
         }
         bytes.extend(self.network.ethertype().to_be_bytes());
         bytes.extend(self.ip());
+        bytes.extend(&self.trailer);
         bytes
     }
 
-    /// The frame from its IP header on: what a layer-3 device carries.
+    /// The IP packet: what a layer-3 device carries.
     pub fn ip(&self) -> Vec<u8> {
         let mut follows = self.transport.number();
         let mut inside = self.transport.bytes(self.payload);
@@ -182,7 +208,7 @@ impl Packet {
             inside.splice(0..0, header.bytes(follows));
             follows = header.number();
         }
-        let mut bytes = self.network.bytes(follows, inside.len());
+        let mut bytes = self.network.bytes(follows, inside.len(), self.claimed_length);
         bytes.extend(inside);
         bytes
     }

@@ -91,12 +91,19 @@ impl Network {
         }
     }
 
-    pub(super) fn bytes(&self, follows: u8, inside: usize) -> Vec<u8> {
+    /// What the length field says of a packet that carries so many bytes.
+    pub(super) fn length_field(&self, inside: usize) -> u16 {
+        let counted = if matches!(self, Self::V4(_)) { self.size() } else { 0 };
+        u16::try_from(counted + inside).unwrap_or(u16::MAX)
+    }
+
+    pub(super) fn bytes(&self, follows: u8, inside: usize, claimed_length: Option<u16>) -> Vec<u8> {
+        let length = claimed_length.unwrap_or(self.length_field(inside)).to_be_bytes();
         match self {
             Self::V4(header) => {
                 let words = header.claimed_words.unwrap_or(5 + header.options);
                 let mut bytes = vec![header.version << 4 | words & 0xf, 0];
-                bytes.extend(length(self.size() + inside));
+                bytes.extend(length);
                 bytes.extend([0x12, 0x34]);
                 bytes.extend((u16::from(header.fragment.more) << 13 | header.fragment.offset & 0x1fff).to_be_bytes());
                 bytes.extend([64, follows, 0, 0]);
@@ -108,7 +115,7 @@ impl Network {
             }
             Self::V6(header) => {
                 let mut bytes = vec![header.version << 4, 0, 0, 0];
-                bytes.extend(length(inside));
+                bytes.extend(length);
                 bytes.extend([follows, 64]);
                 bytes.extend(header.source.octets());
                 bytes.extend(header.destination.octets());
@@ -116,10 +123,6 @@ impl Network {
             }
         }
     }
-}
-
-fn length(bytes: usize) -> [u8; 2] {
-    u16::try_from(bytes).unwrap_or(u16::MAX).to_be_bytes()
 }
 
 /// A header between IP and transport. A number is its length in units beyond the shortest.

@@ -62,7 +62,7 @@ pub fn tags() -> impl Strategy<Value = Vec<Tag>> {
 /// TCP or UDP, from any port to one of these; or something else.
 pub fn transport(ports: Vec<u16>, others: u32) -> impl Strategy<Value = Transport> {
     let bits = select(vec![flags::SYN, flags::ACK, flags::RST, flags::FIN, flags::NULL, flags::XMAS]);
-    let other = (select(vec![1_u8, 2, 4, 41, 47, 50, 58, 59, 89, 132, 136]), select(ports.clone()))
+    let other = (select(vec![1_u8, 2, 47, 50, 58, 59, 89, 132, 136]), select(ports.clone()))
         .prop_map(|(number, port)| Transport::Other(number, [port, port]));
     let tcp = (any::<u16>(), select(ports.clone()), bits).prop_map(|(source, destination, flags)| Transport::Tcp {
         source,
@@ -86,16 +86,68 @@ pub fn packet(pool: &Pool) -> impl Strategy<Value = Packet> + use<> {
     let v4 = (select(pool.v4.clone()), select(pool.v4.clone()), v4_header())
         .prop_map(|(source, destination, header)| Network::V4(V4 { source, destination, ..header }));
     let network = prop_oneof![(v4, v4_chain), v6];
-    (network, tags(), transport(pool.ports.clone(), 1), 0_usize..64).prop_map(
-        |((network, chain), tags, transport, payload)| Packet {
-            tags,
-            network,
-            chain,
-            transport,
-            payload,
-            ..Packet::v4(0)
+    let carried = prop_oneof![
+        9 => transport(pool.ports.clone(), 1),
+        1 => inner(pool).prop_map(|packet| Transport::Packet(Box::new(packet))),
+    ];
+    (network, tags(), carried, 0_usize..64, length(), trailer(pool)).prop_map(
+        |((network, chain), tags, transport, payload, length, trailer)| {
+            let packet = Packet { tags, network, chain, transport, payload, trailer, ..Packet::v4(0) };
+            length.claim(packet)
         },
     )
+}
+
+/// A packet in a packet: plain, behind options or extension headers, with fields that nobody would write.
+fn inner(pool: &Pool) -> impl Strategy<Value = Packet> + use<> {
+    let v4 = v4_header().prop_map(|header| Packet { network: Network::V4(header), ..Packet::v4(0) });
+    let v6 = (vec(extension(fragment()), 0..3), prop_oneof![8 => Just(6_u8), 1 => 0_u8..16])
+        .prop_map(|(chain, version)| Packet::v6(0).behind(&chain).with_v6(|header| header.version = version));
+    (prop_oneof![v4, v6], transport(pool.ports.clone(), 1), length())
+        .prop_map(|(packet, transport, length)| length.claim(Packet { transport, ..packet }))
+}
+
+/// What a packet claims to be long.
+#[derive(Clone, Copy, Debug)]
+enum Length {
+    /// What it is.
+    True,
+    /// So much less.
+    Less(u16),
+    /// So much more.
+    More(u16),
+    /// Zero.
+    Zero,
+}
+
+impl Length {
+    fn claim(self, packet: Packet) -> Packet {
+        let is = packet.network.length_field(packet.ip().len() - packet.network.size());
+        match self {
+            Self::True => packet,
+            Self::Less(bytes) => packet.claiming(is.saturating_sub(bytes)),
+            Self::More(bytes) => packet.claiming(is.saturating_add(bytes)),
+            Self::Zero => packet.claiming(0),
+        }
+    }
+}
+
+fn length() -> impl Strategy<Value = Length> {
+    prop_oneof![
+        12 => Just(Length::True),
+        3 => (1_u16..80).prop_map(Length::Less),
+        1 => (1_u16..80).prop_map(Length::More),
+        1 => Just(Length::Zero),
+    ]
+}
+
+/// What lies behind a packet in its frame: mostly nothing, or what a switch pads with, or what looks like more headers.
+fn trailer(pool: &Pool) -> impl Strategy<Value = Vec<u8>> + use<> {
+    let headers = (select(vec![6_u8, 17, 44, 60]), select(pool.ports.clone())).prop_map(|(next, port)| {
+        let [high, low] = port.to_be_bytes();
+        vec![next, 0, 1, 4, 0, 0, 0, 0, 0x9c, 0x40, high, low, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0, 0]
+    });
+    prop_oneof![6 => Just(Vec::new()), 1 => (1_usize..40).prop_map(|length| vec![0; length]), 1 => headers]
 }
 
 /// An IPv4 header with fields of any kind, between no addresses.

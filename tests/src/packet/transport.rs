@@ -1,5 +1,7 @@
 //! Transport headers.
 
+use super::{Network, Packet};
+
 /// TCP flags (RFC 9293 §3.1).
 pub mod flags {
     /// Opens a connection.
@@ -37,6 +39,8 @@ pub enum Transport {
     },
     /// Another protocol, by number, whose first bytes look like ports.
     Other(u8, [u16; 2]),
+    /// An IP packet.
+    Packet(Box<Packet>),
 }
 
 impl Transport {
@@ -54,25 +58,29 @@ impl Transport {
     pub const fn port(&self) -> Option<u16> {
         match self {
             Self::Tcp { destination, .. } | Self::Udp { destination, .. } => Some(*destination),
-            Self::Other(..) => None,
+            Self::Other(..) | Self::Packet(_) => None,
         }
     }
 
-    pub(super) const fn number(&self) -> u8 {
+    pub(super) fn number(&self) -> u8 {
         match self {
             Self::Tcp { .. } => 6,
             Self::Udp { .. } => 17,
             Self::Other(number, _) => *number,
+            Self::Packet(packet) => match packet.network {
+                Network::V4(_) => 4,
+                Network::V6(_) => 41,
+            },
         }
     }
 
     pub(super) fn bytes(&self, payload: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
-        match *self {
+        match self {
             Self::Tcp { source, destination, flags } => {
                 bytes.extend(source.to_be_bytes());
                 bytes.extend(destination.to_be_bytes());
-                bytes.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+                bytes.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, *flags, 0xff, 0xff, 0, 0, 0, 0]);
             }
             Self::Udp { source, destination } => {
                 bytes.extend(source.to_be_bytes());
@@ -84,6 +92,7 @@ impl Transport {
                 bytes.extend(first.to_be_bytes());
                 bytes.extend(second.to_be_bytes());
             }
+            Self::Packet(packet) => bytes.extend(packet.ip()),
         }
         bytes.resize(bytes.len() + payload, b'x');
         bytes

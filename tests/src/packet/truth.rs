@@ -18,6 +18,10 @@ pub enum Truth {
     Tcp(u16),
     /// It is for this UDP port.
     Udp(u16),
+    /// It carries a packet for this TCP port, which a host may unwrap.
+    TcpInside(u16),
+    /// It carries a packet for this UDP port, which a host may unwrap.
+    UdpInside(u16),
     /// Its port is not to be found.
     Hidden(Why),
 }
@@ -65,6 +69,7 @@ impl Packet {
         if bytes < needed {
             return Truth::Hidden(cut);
         }
+        let bytes = bytes.min(self.end());
         match &self.network {
             Network::V4(header) => {
                 let words = header.claimed_words.unwrap_or(5 + header.options);
@@ -85,6 +90,41 @@ impl Packet {
             Network::V6(_) => {}
         }
         self.truth_of_chain(bytes, cut)
+    }
+
+    /// Where the packet ends by its own account, from the IP header on. Zero gives none.
+    fn end(&self) -> usize {
+        let inside = self.ip().len() - self.network.size();
+        let length = usize::from(self.claimed_length.unwrap_or(self.network.length_field(inside)));
+        match &self.network {
+            _ if length == 0 => usize::MAX,
+            // No more than eights: the next fragment begins there, and may bring ports that are not in the first of them.
+            Network::V4(header) if header.fragment.more && !self.chain.is_empty() => {
+                let words = header.claimed_words.unwrap_or(5 + header.options);
+                let own = usize::from(words) * 4;
+                own.min(length) + length.saturating_sub(own) / 8 * 8
+            }
+            Network::V4(_) => length,
+            Network::V6(_) => 40 + length,
+        }
+    }
+
+    /// The truth about its first bytes, as a packet in another one. Whoever unwraps it there asks for no version and takes
+    /// 20 bytes for an IPv4 header.
+    fn truth_inside(&self, bytes: usize) -> Truth {
+        let (is_known, is_plain) = match &self.network {
+            Network::V4(header) => {
+                let words = header.claimed_words.unwrap_or(5 + header.options);
+                (header.version == 4 && words >= 5, words == 5)
+            }
+            Network::V6(header) => (header.version == 6, true),
+        };
+        match self.truth_of_ip(bytes) {
+            Truth::Unrelated if is_known => Truth::Unrelated,
+            Truth::Tcp(port) if is_plain => Truth::TcpInside(port),
+            Truth::Udp(port) if is_plain => Truth::UdpInside(port),
+            _ => Truth::Hidden(Why::Headers),
+        }
     }
 
     fn truth_of_chain(&self, bytes: usize, mut cut: Why) -> Truth {
@@ -109,15 +149,27 @@ impl Packet {
         if self.chain.len() > EXTENSIONS || (!self.chain.is_empty() && at > REACH) {
             return Truth::Hidden(Why::Headers);
         }
-        match self.transport {
-            // A source route ends here, and another IP packet begins: a host may unwrap it.
-            Transport::Other(4 | 41, _) if matches!(self.chain.last(), Some(Extension::Routing(_))) => {
+        match &self.transport {
+            // Nobody has a tunnel with IPsec's device here; IPv4 has no other extension header.
+            Transport::Other(4 | 41, _) | Transport::Packet(_) if matches!(self.network, Network::V4(_)) => {
+                Truth::Unrelated
+            }
+            // A source route ends here, and another IP packet begins: a host may unwrap it. Behind hop-by-hop options one may
+            // take it for what it is not.
+            Transport::Other(4 | 41, _) | Transport::Packet(_) if self.hides_what_is_inside() => {
                 Truth::Hidden(Why::Headers)
             }
+            Transport::Packet(inner) => inner.truth_inside(bytes - at.min(bytes)),
+            Transport::Other(4 | 41, _) => Truth::Hidden(Why::Headers), // no IP packet that anybody could read
             Transport::Other(..) => Truth::Unrelated,
             _ if bytes < at + 4 => Truth::Hidden(cut),
-            Transport::Tcp { destination, .. } => Truth::Tcp(destination),
-            Transport::Udp { destination, .. } => Truth::Udp(destination),
+            Transport::Tcp { destination, .. } => Truth::Tcp(*destination),
+            Transport::Udp { destination, .. } => Truth::Udp(*destination),
         }
+    }
+
+    fn hides_what_is_inside(&self) -> bool {
+        matches!(self.chain.first(), Some(Extension::HopByHop(_)))
+            || matches!(self.chain.last(), Some(Extension::Routing(_)))
     }
 }

@@ -132,6 +132,7 @@ impl Policy for Model {
         let Some(source) = source.ip() else { return false };
         self.policy.allow.iter().any(|allow| {
             allow.source.contains(&source)
+                && (self.class == Class::Guarded || !allow.implied)
                 && allow.interface.as_ref().is_none_or(|only| *only == self.interface)
                 && allow.service.as_ref().is_none_or(|only| self.services.index(only) == service)
         })
@@ -139,6 +140,18 @@ impl Policy for Model {
 
     fn is_for_this_host(&self, source: Address, destination: Address) -> bool {
         !source.ip().zip(destination.ip()).is_some_and(|(source, destination)| Self::is_onward(source, destination))
+    }
+
+    fn is_surely_for_this_host(&self, source: Address, destination: Address) -> bool {
+        self.is_for_this_host(source, destination)
+    }
+
+    fn is_proxied(&self, _: Protocol, _: u16) -> bool {
+        false
+    }
+
+    fn is_proxied_at(&self, _: Protocol, _: u16, _: Address) -> bool {
+        false
     }
 }
 

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use ollama_guard::policy::InterfaceName;
-use ollama_guard::seatbelt::ruleset::{AddressType, Hook, PacketFacts, Transport};
+use ollama_guard::seatbelt::ruleset::{AddressType, Carried, Hook, PacketFacts, Transport};
 
 use super::model::Model;
 use super::network::kind;
@@ -58,8 +58,10 @@ pub(super) fn seen(frame: &[u8], interface: &InterfaceName) -> Option<Seen> {
         egress: None,
         member: None,
         source: read.source,
+        address: read.destination,
         destination: kind(read.destination),
         transport: read.transport,
+        carried: Carried::Routed,
     };
     let is_lost = facts.destination == AddressType::Unicast && !Model::is_onward(read.source, read.destination);
     let oddity = match () {

@@ -3,13 +3,12 @@
 use ollama_guard_common::{Ambiguity, Network, Protocol, Traffic, Transport};
 
 use super::Way;
-use crate::packet::{self, Packet, Truth};
+use crate::packet::{self, ETHERNET, Packet, Truth, Why};
 
 /// What is true of a whole packet, in the words of the classifier.
 pub(super) fn truth(way: Way, packet: &Packet) -> Traffic {
     let (truth, offset) = match way {
-        Way::TcLayer3 if !packet.tags.is_empty() => return Traffic::Other,
-        Way::TcLayer3 => (packet.truth_of_ip(usize::MAX), 0),
+        Way::TcLayer3 => (packet.truth(), packet.network_offset() - ETHERNET),
         Way::Xdp | Way::Tc => (packet.truth(), packet.network_offset()),
     };
     let network = match packet.network {
@@ -20,9 +19,20 @@ pub(super) fn truth(way: Way, packet: &Packet) -> Traffic {
         Truth::Unrelated => return Traffic::Other,
         Truth::Tcp(port) => Transport::Port(Protocol::Tcp, port),
         Truth::Udp(port) => Transport::Port(Protocol::Udp, port),
-        // A whole packet is never cut off: too many tags, or too much behind them, hide its port.
+        Truth::TcpInside(port) => Transport::Inside(Protocol::Tcp, port),
+        Truth::UdpInside(port) => Transport::Inside(Protocol::Udp, port),
+        // Too many tags, or too much behind them, hide its port; or its own length does.
         Truth::Hidden(_) if packet.truth_of_ip(usize::MAX) != truth => return Traffic::Ambiguous(Ambiguity::Extension),
-        Truth::Hidden(_) => Transport::Ambiguous(Ambiguity::Extension, None),
+        Truth::Hidden(why) => Transport::Ambiguous(ambiguity(why), None),
     };
     Traffic::Ip(network, transport)
+}
+
+/// The protocol is known too where all is there but the ports; no suite asks for that.
+const fn ambiguity(why: Why) -> Ambiguity {
+    match why {
+        Why::Headers => Ambiguity::Extension,
+        Why::Fragment => Ambiguity::Fragment,
+        Why::Cut => Ambiguity::Truncated,
+    }
 }

@@ -8,13 +8,13 @@ use anyhow::Result;
 use tests::claims::attempts;
 use tests::layers::Layers;
 use tests::listener::Listener;
-use tests::topology::{Side, World};
+use tests::topology::{Addresses, Side, World};
 use tests::{require, requires};
 
 use crate::harness::streams::{Streams, WALL};
 use crate::harness::{PORT, audits};
 
-audits!(redirect, dnat_to_a_container, the_port_itself_to_a_container);
+audits!(redirect, dnat_to_a_container, the_port_itself_to_a_container, rewritten_in_input, rewritten_in_forward);
 
 fn nat(rules: &str) -> String {
     format!("table inet other {{ chain nat {{ type nat hook prerouting priority dstnat;\n{rules}\n}}; }}")
@@ -37,6 +37,45 @@ fn redirect(layers: Layers) -> Result<()> {
     world.guard.nft(&nat("tcp dport 8081 redirect to :11434"))?;
     let (strangers, friends) = (attempts([&internet]), attempts([&lan]));
     Streams { host: &world.guard, listener: &listener, port: 8081, strangers, friends, blind: WALL }
+        .run(layers)
+        .map(drop)
+}
+
+/// Rules that write another port into the packet, without NAT, after everybody has looked: the port is judged once more when
+/// they are done.
+fn rewritten_in_input(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let (internet, lan) = (world.internet()?, world.lan()?);
+    let listener = Listener::http(&world.guard, PORT)?;
+    world.guard.nft(
+        "table inet other {
+         chain input { type filter hook input priority 10; tcp dport 8083 tcp dport set 11434; }
+         chain output { type filter hook output priority 10; oifname != lo tcp sport 11434 tcp sport set 8083; }
+         }",
+    )?;
+    let (strangers, friends) = (attempts([&internet]), attempts([&lan]));
+    Streams { host: &world.guard, listener: &listener, port: 8083, strangers, friends, blind: WALL }
+        .run(layers)
+        .map(drop)
+}
+
+fn rewritten_in_forward(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let (internet, lan, container) = (world.internet()?, world.lan()?, world.container()?);
+    let listener = Listener::http(&container.ns, PORT)?;
+    let Addresses { v4, v6 } = internet.guard;
+    internet.ns.ip(&format!("route add 172.17.0.0/16 via {v4}\nroute add fd17::/64 via {v6}"))?;
+    world.guard.nft(
+        "table inet other {
+         chain forward { type filter hook forward priority 10; tcp dport 8084 tcp dport set 11434; }
+         chain back { type filter hook postrouting priority 10; iifname docker0 tcp sport 11434 tcp sport set 8084; }
+         }",
+    )?;
+    let at = |side| container.own.both().map(|address| (side, address)).to_vec();
+    let (strangers, friends) = (at(&internet.ns), at(&lan.ns));
+    Streams { host: &world.guard, listener: &listener, port: 8084, strangers, friends, blind: WALL }
         .run(layers)
         .map(drop)
 }

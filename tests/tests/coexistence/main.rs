@@ -4,6 +4,7 @@
 mod firewalld;
 mod iptables;
 mod nftables;
+mod saved;
 mod ufw;
 
 use anyhow::{Context, Result, ensure};

@@ -71,3 +71,24 @@ fn a_closed_pipe_ends_it_quietly() -> Result<()> {
     ensure!(one.log().lines().count() == 2, "{}", one.log());
     Ok(())
 }
+
+#[test]
+fn one_reader_too_many_is_told_so() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let _internet = world.internet()?;
+    let guard = Guard::start(&world.guard, POLICY)?;
+    let socket = guard.config().with_file_name("run").join("events.sock");
+    let mut readers = Vec::new();
+    // Each is served before the next comes.
+    for _ in 0..64 {
+        let mut reader = std::io::BufReader::new(std::os::unix::net::UnixStream::connect(&socket)?);
+        std::io::BufRead::read_line(&mut reader, &mut String::new())?;
+        readers.push(reader);
+    }
+    let output = guard.command(&["events"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1) && said.contains("64 readers"), "{said}");
+    drop(readers);
+    Reader::start(&world.guard, &guard, &["--json"]).map(drop)
+}

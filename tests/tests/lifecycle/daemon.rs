@@ -96,7 +96,7 @@ fn a_second_instance_is_refused_and_told_of_the_first() -> Result<()> {
     let second = guard.command(&["run"])?;
     let error = String::from_utf8_lossy(&second.stderr).into_owned();
     assert_eq!(second.status.code(), Some(1), "{error}");
-    assert!(error.contains(&format!("process {pid}")) && error.contains("kill -HUP"), "{error}");
+    assert!(error.contains(&format!("process {pid}")) && error.contains("ollama-guard reload"), "{error}");
     guard.enforces()?;
     // A lock that outlives its holder is none.
     guard.process()?.signal(Signal::SIGINT)?;

@@ -47,3 +47,24 @@ fn down_leaves_nothing(layers: Layers) -> Result<()> {
     assert_eq!((interfaces()?, rules()?), before);
     answers(PORT, &attempts([&internet, &container]))
 }
+
+/// A number in a file is nobody's word: only the process that the kernel says holds the lock is ended.
+#[test]
+fn down_ends_nobody_but_the_daemon() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let mut guard = Guard::start(&world.guard, "")?;
+    let mut bystander = world.guard.spawn("sleep", &["600"])?;
+    let lock = guard.config().with_file_name("run").join("ollama-guard.lock");
+    std::fs::write(&lock, format!("{}\n", bystander.pid()))?;
+    guard.kill()?;
+    guard.down()?;
+    assert!(bystander.is_running(), "the daemon was dead");
+    guard.run()?;
+    guard.enforces()?;
+    std::fs::write(&lock, format!("{}\n", bystander.pid()))?;
+    guard.down()?;
+    guard.process()?.exited(Duration::from_secs(10))?;
+    assert!(bystander.is_running(), "{}", guard.log());
+    Ok(())
+}

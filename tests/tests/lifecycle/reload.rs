@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::json;
 use tests::claims::{answers, attempts, silent};
 use tests::guard::Guard;
@@ -60,7 +60,6 @@ fn a_broken_file_changes_nothing_and_is_told() -> Result<()> {
     for (broken, named) in [
         ("profle = \"lan\"", "profle"),
         ("[[service]]\nname = \"x\"\nports = [0]", "ports"),
-        ("[[service]]\nname = \"sshd\"\nports = [22]", "22"),
         ("this is not toml", "TOML"),
     ] {
         guard.reload(broken)?;
@@ -71,4 +70,56 @@ fn a_broken_file_changes_nothing_and_is_told() -> Result<()> {
     }
     assert_eq!(pins(guard.pins()), before);
     silent(&listener, PORT, &attempts([&internet]))
+}
+
+/// Every answer while ten policies come into force, one after the other, and interfaces come and go.
+#[test]
+fn a_reload_raises_no_alarm() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let _internet = world.internet()?;
+    let mut guard = Guard::start(&world.guard, "")?;
+    let mut asked = 0;
+    for number in 0..10 {
+        guard.reload(&format!(
+            "[[service]]\nname = \"ollama\"\nports = [11434, {}]\n[[allow]]\nsource = \"198.51.100.{number}/32\"",
+            3000 + number
+        ))?;
+        world.guard.ip(&format!("link add og{number} type bridge\nlink set og{number} up"))?;
+        for _ in 0..10 {
+            let status = guard.command(&["status", "--json"])?;
+            let said = String::from_utf8_lossy(&status.stdout);
+            ensure!(status.status.code() == Some(0), "question {asked}: {said}\n{}", guard.log());
+            asked += 1;
+        }
+    }
+    println!("{asked} questions, no alarm");
+    guard.status_when("the last policy", |status| status["services"].to_string().contains("3009"))?;
+    // And an alarm is still one.
+    world.guard.ip("link add ogx type bridge\nlink set ogx up")?;
+    guard.attached_as("ogx", "guarded")?;
+    guard.stop()?;
+    world.guard.nft("flush chain inet ollama_guard input")?;
+    ensure!(guard.command(&["status", "--quiet"])?.status.code() == Some(3), "the table was emptied");
+    Ok(())
+}
+
+#[test]
+fn the_command_returns_when_the_policy_is_in_force() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let webui = Listener::http(&world.guard, 3000)?;
+    let guard = Guard::start(&world.guard, "")?;
+    answers(3000, &attempts([&internet]))?;
+    guard.configure("[[service]]\nname = \"webui\"\nports = [3000]")?;
+    let output = guard.command(&["reload"])?;
+    ensure!(output.status.code() == Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    silent(&webui, 3000, &attempts([&internet]))?;
+    assert_eq!(guard.status()?["services"][0]["name"], "webui");
+    guard.configure("profle = \"lan\"")?;
+    let output = guard.command(&["reload"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(2) && said.contains("profle"), "{said}");
+    silent(&webui, 3000, &attempts([&internet]))
 }

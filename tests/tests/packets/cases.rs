@@ -40,11 +40,16 @@ pub(crate) fn packets() -> Vec<Packet> {
         packets.push(plain.clone().tagged(&[Tag::ad(0), Tag::q(7)]));
         packets.push(Packet { to: [2, 0, 0, 0, 0, 9], ..plain.clone() });
         packets.push(Packet { to: [0xff; 6], ..plain.clone() });
-        packets.push(Packet { transport: Transport::Other(132, [port, port]), ..plain });
+        packets.push(Packet { transport: Transport::Other(132, [port, port]), ..plain.clone() });
+        packets.push(plain.clone().trailed_by(&[0; 6]));
+        for inner in [Packet::v4(port), Packet::v6(port), Packet::v6(22), Packet::v4(port).udp()] {
+            packets.push(plain.clone().carrying(inner));
+        }
     }
     packets.extend((1..=10).map(|options| Packet::v4(port).with_v4(|header| header.options = options)));
     packets.extend((0..5).map(|words| Packet::v4(port).with_v4(|header| header.claimed_words = Some(words))));
     packets.push(Packet::v4(port).behind(&[Extension::Authentication(3)]));
+    packets.extend(padded(22));
     packets.extend(chains().iter().map(|chain| Packet::v6(port).behind(chain)));
     for fragment in [Fragment::FIRST, Fragment::LATER, Fragment::LAST] {
         packets.push(Packet::v4(port).with_v4(|header| header.fragment = fragment));
@@ -52,6 +57,21 @@ pub(crate) fn packets() -> Vec<Packet> {
     }
     packets.extend(between_all_addresses());
     packets
+}
+
+/// Packets that end within their headers, and frames that go on as if nothing had happened.
+fn padded(port: u16) -> Vec<Packet> {
+    let options = Extension::Destination(0);
+    let first = Extension::Fragment(Fragment::FIRST);
+    let fragment = Packet::v4(port).with_v4(|header| header.fragment = Fragment::FIRST);
+    vec![
+        Packet::v6(port).behind(&[first, options]).claiming(8),
+        Packet::v6(port).behind(&[first, options, options]).claiming(16),
+        Packet::v6(port).behind(&[options, options]).claiming(8),
+        Packet::v6(port).behind(&[Extension::HopByHop(0), options]).claiming(0),
+        fragment.behind(&[Extension::Authentication(0)]).claiming(20),
+        Packet::v4(port).behind(&[Extension::Authentication(0)]).claiming(22),
+    ]
 }
 
 fn chains() -> Vec<Vec<Extension>> {

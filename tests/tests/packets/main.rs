@@ -2,6 +2,7 @@
 
 mod agreement;
 mod cases;
+mod delivered;
 mod live;
 mod matrix;
 mod nftables;

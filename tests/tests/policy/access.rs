@@ -15,6 +15,7 @@ for_each_arrangement!(
     profile_lan_allows_private_sources,
     an_allow_admits_its_source_and_nobody_else,
     an_allow_counts_only_on_its_interface_and_for_its_service,
+    an_allow_admits_a_container_and_no_other,
     a_prefix_trusts_what_it_covers,
 );
 
@@ -104,6 +105,51 @@ fn an_allow_counts_only_on_its_interface_and_for_its_service(layers: Layers) -> 
     silent(&listener, PORT, &attempts([&internet]))?;
     assert!(webui.accepted().len() >= 4);
     Ok(())
+}
+
+fn an_allow_admits_a_container_and_no_other(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let (internet, container) = (world.internet()?, world.container()?);
+    // Another container on the same bridge.
+    let other = tests::netns::Netns::new("other")?;
+    world.guard.ip(&format!(
+        "link add veth1 type veth peer name eth0 netns {}\nlink set veth1 master docker0 up",
+        other.name()
+    ))?;
+    other.ip("link set eth0 up\naddress add 172.17.0.3/16 dev eth0\naddress add fd17::3/64 dev eth0 nodad")?;
+    let (listener, webui) = (Listener::http(&world.guard, PORT)?, Listener::http(&world.guard, 3000)?);
+    let allows = |interface: &str| {
+        format!(
+            r#"
+            [[service]]
+            name = "ollama"
+            ports = [11434]
+            [[service]]
+            name = "webui"
+            ports = [3000]
+            [[allow]]
+            source = "172.17.0.2"
+            interface = "{interface}"
+            service = "ollama"
+            [[allow]]
+            source = "fd17::2"
+            service = "ollama"
+        "#
+        )
+    };
+    let others = container.guard.both().map(|address| (&other, address));
+    let mut guard = Guard::start(&world.guard, &layers.policy(&allows("docker0")))?;
+    answers(PORT, &attempts([&container]))?;
+    silent(&listener, PORT, &others)?;
+    silent(&webui, 3000, &attempts([&container]))?;
+    silent(&listener, PORT, &attempts([&internet]))?;
+    let row = guard.interface("docker0")?;
+    assert!(!layers.counts() || row["passes"]["allowed"].as_u64() > Some(0), "{row:#}");
+
+    guard.reload(&layers.policy(&allows("inet0")))?;
+    tests::claims::silent_soon(PORT, (&container.ns, container.guard.v4.into()))?;
+    answers(PORT, &[(&container.ns, container.guard.v6.into())])
 }
 
 fn a_prefix_trusts_what_it_covers(layers: Layers) -> Result<()> {

@@ -2,6 +2,7 @@
 //! Each policy is tried with real connections in every arrangement of layers.
 
 mod access;
+mod classes;
 mod containers;
 mod forwarded;
 mod services;

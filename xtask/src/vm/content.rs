@@ -13,8 +13,22 @@ use std::{
 };
 
 /// What the suites and the harness call.
-const TOOLS: &[&str] =
-    &["ip", "nft", "tc", "nsenter", "setpriv", "kmod", "ethtool", "wg", "unshare", "mount", "mkdir", "sh"];
+const TOOLS: &[&str] = &[
+    "ip",
+    "nft",
+    "tc",
+    "nsenter",
+    "setpriv",
+    "kmod",
+    "ethtool",
+    "ebtables-legacy",
+    "ipvsadm",
+    "wg",
+    "unshare",
+    "mount",
+    "mkdir",
+    "sh",
+];
 /// Folders of modules, below the version's own, and single ones: the network, and what it is made of here.
 const MODULES: &[&str] = &[
     "kernel/net",

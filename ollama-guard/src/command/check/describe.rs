@@ -2,7 +2,7 @@
 
 use crate::observe::text::{grouped, joined, services};
 use crate::policy::{
-    Allow, Attach, AttachPolicy, ContainerAccess, Forwarded, Layers, Listen, Mode, NamePattern, PRIVATE_SOURCES, Policy,
+    Allow, Attach, AttachPolicy, ContainerAccess, Forwarded, Layers, Listen, Mode, NamePattern, Policy,
 };
 
 /// What the policy means, one fact a line, for people.
@@ -12,7 +12,7 @@ pub fn describe(policy: &Policy) -> String {
     lines.push(("layers", layers(policy.layers).to_owned()));
     lines.push(("trusted", patterns(&policy.trusted)));
     lines.push(("containers", patterns(&policy.containers)));
-    lines.push(("", container_access(policy.container_access).to_owned()));
+    lines.push(("", container_access(policy).to_owned()));
     lines.push(("everything else", everything_else(policy).to_owned()));
     lines.extend(allows(&policy.allow));
     lines.push(("forwarded", forwarded(policy.forwarded).to_owned()));
@@ -55,8 +55,11 @@ const fn layers(layers: Layers) -> &'static str {
     }
 }
 
-const fn container_access(access: ContainerAccess) -> &'static str {
-    match access {
+fn container_access(policy: &Policy) -> &'static str {
+    match policy.container_access {
+        ContainerAccess::Deny if policy.allow.iter().any(|allow| !allow.implied) => {
+            "may not reach the guarded ports of this host, with the exceptions below; elsewhere they may"
+        }
         ContainerAccess::Deny => "may not reach the guarded ports of this host; elsewhere they may",
         ContainerAccess::Allow => "may reach the guarded ports of this host and elsewhere",
     }
@@ -78,14 +81,14 @@ const MOST_ALLOWS: usize = 100;
 
 fn allows(allows: &[Allow]) -> Vec<(&'static str, String)> {
     // The profile's six belong together in a reader's mind.
-    let private = allows.len() >= PRIVATE_SOURCES.len()
-        && allows.iter().zip(PRIVATE_SOURCES).all(|(allow, source)| allow.source == source);
-    let rest = if private { &allows[PRIVATE_SOURCES.len()..] } else { allows };
-    let profile =
-        private.then(|| format!("from private addresses ({}): profile = \"lan\"", joined(PRIVATE_SOURCES, ", ")));
+    let (implied, rest): (Vec<_>, Vec<_>) = allows.iter().partition(|allow| allow.implied);
+    let private = joined(implied.iter().map(|allow| allow.source), ", ");
+    let profile = (!implied.is_empty())
+        .then(|| format!("from private addresses ({private}), unless a container's: profile = \"lan\""));
     let hidden = rest.len().saturating_sub(MOST_ALLOWS);
     let more = (hidden > 0).then(|| format!("and {} more; --json lists them", grouped(hidden as u64)));
-    let words: Vec<_> = profile.into_iter().chain(rest.iter().take(MOST_ALLOWS).map(allow)).chain(more).collect();
+    let words: Vec<_> =
+        profile.into_iter().chain(rest.iter().copied().take(MOST_ALLOWS).map(allow)).chain(more).collect();
     let label = |nth| if nth == 0 { "except" } else { "" };
     words.into_iter().enumerate().map(|(nth, words)| (label(nth), words)).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::policy::{Allow, Forwarded, InterfaceName, Mode, NamePattern, PRIVATE_SOURCES, Policy};
+use crate::policy::{Allow, ContainerAccess, Forwarded, InterfaceName, Mode, NamePattern, PRIVATE_SOURCES, Policy};
 
 /// How the names of network cards, and of bonds over them, begin (systemd.net-naming-scheme(7)).
 const PHYSICAL: [&str; 5] = ["eth", "en", "wl", "ww", "bond"];
@@ -79,9 +79,10 @@ fn allow(allow: &Allow, policy: &Policy) -> Option<String> {
             "[[allow]] {source} on {name} does nothing: {name} is trusted anyway; remove one of the two"
         ));
     }
-    of(&policy.containers).then(|| {
+    (policy.container_access == ContainerAccess::Allow && of(&policy.containers)).then(|| {
         format!(
-            "[[allow]] {source} on {name} does nothing for a container bridge: that is what container_access is for"
+            "[[allow]] {source} on {name} does nothing: container_access = \"allow\" lets all containers in; remove one of \
+             the two"
         )
     })
 }

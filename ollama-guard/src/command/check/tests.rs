@@ -3,7 +3,7 @@ use insta::assert_snapshot;
 use super::*;
 
 fn policy(text: &str) -> Policy {
-    config::parse(Path::new("config.toml"), text, &[]).unwrap_or_else(|error| panic!("{error}"))
+    config::parse(Path::new("config.toml"), text).unwrap_or_else(|error| panic!("{error}"))
 }
 
 const LOCAL_PORTS: RangeInclusive<u16> = 32_768..=60_999;
@@ -91,7 +91,7 @@ fn everybody_trusted_and_no_loopback() {
 fn documents_for_scripts() {
     let json = |text| {
         let file = Path::new("config.toml");
-        let policy = config::parse(file, text, &[]);
+        let policy = config::parse(file, text);
         serde_json::to_string_pretty(&document(file, policy.as_ref(), None, Some(LOCAL_PORTS))).unwrap()
     };
     assert_snapshot!("valid_json", json(""));

@@ -2,12 +2,10 @@
 
 use insta::assert_snapshot;
 
-use super::super::lockout::Listener;
 use super::rejection;
-use crate::policy::Protocol;
 
 fn words(text: &str) -> String {
-    rejection(text, &[])
+    rejection(text)
 }
 
 #[test]
@@ -73,18 +71,6 @@ fn too_many_services() {
 #[test]
 fn no_services() {
     assert_snapshot!(words("service = []\n"));
-}
-
-#[test]
-fn lockout() {
-    let sshd = Listener {
-        protocol: Protocol::Tcp,
-        address: "0.0.0.0".parse().unwrap(),
-        port: 2222,
-        process: Some("sshd".to_owned()),
-    };
-    let text = "[[service]]\nname = \"all\"\nports = [22, 2222, 51820]\nprotocols = [\"tcp\", \"udp\"]\n";
-    assert_snapshot!(rejection(text, &[sshd]));
 }
 
 #[test]
@@ -159,7 +145,7 @@ fn the_caret_stands_under_the_value_whatever_precedes_it() {
 #[test]
 fn a_file_that_is_no_configuration_is_told_in_few_words() {
     let text = "[[a#".to_owned() + &"\u{7f}".repeat(5000);
-    let error = crate::config::parse(std::path::Path::new("config.toml"), &text, &[]).unwrap_err();
+    let error = crate::config::parse(std::path::Path::new("config.toml"), &text).unwrap_err();
     assert_eq!(error.faults().len(), 101);
     assert!(error.faults()[100].problem.starts_with("and 4"), "{:?}", error.faults()[100]);
 }

@@ -49,7 +49,7 @@ proptest! {
     #[test]
     fn any_text_is_a_sound_policy_or_located_faults(lines in prop::collection::vec(line(), 0..12)) {
         let text = lines.join("\n");
-        match parse(Path::new("f"), &text, &[]) {
+        match parse(Path::new("f"), &text) {
             Ok(policy) => {
                 let written = serde_json::to_string(&policy).unwrap();
                 prop_assert_eq!(&serde_json::from_str::<Policy>(&written).unwrap(), &policy, "status reads another");
@@ -88,7 +88,7 @@ proptest! {
         let keys = ["mode = 1", "wall = 1", "forwarded = 1", "attach = 1"];
         let (first, second) = (keys[first as usize], keys[second as usize]);
         prop_assume!(first != second);
-        let error = parse(Path::new("f"), &format!("{first}\n{second}"), &[]).unwrap_err();
+        let error = parse(Path::new("f"), &format!("{first}\n{second}")).unwrap_err();
         let ConfigError::Invalid { faults, .. } = error else { panic!() };
         prop_assert_eq!(faults.iter().map(|fault| fault.line).collect::<Vec<_>>(), [1, 2]);
     }
@@ -98,7 +98,7 @@ proptest! {
         let address = std::net::Ipv4Addr::from(address);
         let net = ipnet::Ipv4Net::new(address, prefix).unwrap();
         let text = format!("[[allow]]\nsource = \"{net}\"\n");
-        match parse(Path::new("f"), &text, &[]) {
+        match parse(Path::new("f"), &text) {
             Ok(policy) => prop_assert_eq!(policy.allow[0].source, ipnet::IpNet::from(net)),
             Err(error) => {
                 prop_assert_ne!(net, net.trunc());

@@ -10,6 +10,7 @@ use crate::netlink::{Ask, Family, NetlinkError, converse};
 
 const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
+const RTM_GETQDISC: u16 = 38;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
 const RTM_GETTFILTER: u16 = 46;
@@ -29,7 +30,7 @@ const TCA_CLS_FLAGS_SKIP_HW: u32 = 1;
 
 /// `TC_H_CLSACT`: where the qdisc hangs. An ingress qdisc hangs there too, and takes our filter as well.
 const CLSACT: u32 = 0xffff_fff1;
-/// The handle that the kernel gives every clsact qdisc.
+/// The handle that the kernel gives either.
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 /// `struct tcmsg`.
 const HEADER: usize = 20;
@@ -117,20 +118,33 @@ pub(super) fn list(interface: u32, direction: Direction) -> Result<Vec<Filter>, 
     Ok(filters)
 }
 
-/// Adds a clsact qdisc; false if there is one, or an ingress qdisc in its place.
+/// Adds an ingress qdisc; false if there is one, or a clsact qdisc in its place. It, and not a clsact qdisc, because whoever
+/// wants one of the two here deletes the other by its name: shapers, of which there are most, say `ingress`.
 pub(super) fn create_qdisc(interface: u32) -> Result<bool, NetlinkError> {
-    let what = format!("add a clsact qdisc to interface {interface}");
+    let what = format!("add an ingress qdisc to interface {interface}");
     let mut request = header(interface, CLSACT_HANDLE, CLSACT, 0);
-    push_attribute(&mut request, TCA_KIND, b"clsact\0");
+    push_attribute(&mut request, TCA_KIND, b"ingress\0");
     match converse(Family::Route, &what, RTM_NEWQDISC, Ask::Create, &request, |_| Ok(())) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
         result => result.map(|_| true),
     }
 }
 
-/// Removes the clsact qdisc and all its filters.
+/// Is there a clsact or an ingress qdisc?
+pub(super) fn has_qdisc(interface: u32) -> Result<bool, NetlinkError> {
+    let what = format!("look for the ingress qdisc of interface {interface}");
+    let request = header(interface, CLSACT_HANDLE, CLSACT, 0);
+    match converse(Family::Route, &what, RTM_GETQDISC, Ask::One, &request, |_| Ok(())) {
+        Ok(_) => Ok(true),
+        // The last one: there was one (`tc_get_qdisc`, `net/sched/sch_api.c`).
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT | libc::EINVAL)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes the clsact or ingress qdisc and all its filters.
 pub(super) fn delete_qdisc(interface: u32) -> Result<(), NetlinkError> {
-    let what = format!("remove the clsact qdisc of interface {interface}");
+    let what = format!("remove the ingress qdisc of interface {interface}");
     let request = header(interface, CLSACT_HANDLE, CLSACT, 0);
     or_gone(converse(Family::Route, &what, RTM_DELQDISC, Ask::One, &request, |_| Ok(())).map(drop))
 }

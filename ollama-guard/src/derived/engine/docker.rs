@@ -2,14 +2,15 @@
 //!
 //! HTTP/1.0: the answer ends where the connection does, and comes in one piece.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::protocol;
-use crate::derived::Forward;
+use crate::derived::{Forward, Word, everywhere};
 
 /// Asks for every container, running or not.
 pub(super) fn list() -> String {
@@ -24,6 +25,11 @@ pub(super) fn inspect(id: &str) -> String {
 /// Asks for the daemon's own settings.
 pub(super) fn info() -> String {
     request("/info")
+}
+
+/// Asks for the services of its swarm.
+pub(super) fn services() -> String {
+    request("/services")
 }
 
 /// Asks to be told of containers that are made, started and removed, for as long as the connection lives.
@@ -63,6 +69,9 @@ pub(super) struct Listed {
 #[serde(rename_all = "PascalCase")]
 #[expect(clippy::struct_field_names, reason = "the keys are Docker's")]
 struct Port {
+    /// An address of this host; absent or empty: all of them.
+    #[serde(default, rename = "IP")]
+    ip: String,
     private_port: u16,
     /// Absent or 0: not published.
     #[serde(default)]
@@ -87,11 +96,15 @@ impl Listed {
     }
 
     /// What it publishes now.
-    pub(super) fn forwards(&self, user: Option<u32>) -> Vec<Forward> {
+    pub(super) fn forwards(&self, user: u32) -> Vec<Forward> {
         let container = self.name();
         let ports = self.ports.iter().flatten().filter(|port| port.public_port != 0 && !self.is_idle());
-        let forward = |port: &Port| published(&port.r#type, port.public_port, port.private_port, container.clone());
-        ports.filter_map(forward).map(|forward| Forward { running: true, user, ..forward }).collect()
+        let forward = |port: &Port| {
+            let word = if user == 0 { Word::Root(addresses(&port.ip)) } else { Word::User(user) };
+            let forward = published(&port.r#type, port.public_port, port.private_port, container.clone())?;
+            Some(Forward { running: true, word, ..forward })
+        };
+        ports.filter_map(forward).collect()
     }
 }
 
@@ -116,6 +129,9 @@ pub(super) struct HostConfig {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Binding {
+    /// An address of this host; empty: all of them.
+    #[serde(default)]
+    host_ip: String,
     /// Empty, or a range of which one is taken: not known before the start.
     #[serde(default)]
     host_port: String,
@@ -136,7 +152,8 @@ impl HostConfig {
         let forward = |(place, binding): (&String, &Binding)| {
             let (target, kind) = place.split_once('/')?;
             let port = binding.host_port.parse().ok().filter(|port| *port != 0)?;
-            published(kind, port, target.parse().ok()?, container.map(str::to_owned))
+            let forward = published(kind, port, target.parse().ok()?, container.map(str::to_owned))?;
+            Some(Forward { word: Word::Root(addresses(&binding.host_ip)), ..forward })
         };
         pairs.filter_map(forward).collect()
     }
@@ -156,14 +173,76 @@ impl Info {
     }
 }
 
+/// An element of the answer to [`services`].
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Service {
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    endpoint: Endpoint,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Spec {
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Endpoint {
+    #[serde(default)]
+    ports: Option<Vec<SwarmPort>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SwarmPort {
+    protocol: String,
+    target_port: u16,
+    #[serde(default)]
+    published_port: u16,
+    #[serde(default)]
+    publish_mode: String,
+}
+
+/// What the swarm's ingress publishes on every node: a translation in a namespace of its own turns the port into the
+/// container's, where no rule of ours sees it. (`mode=host` is published as any container's port is.)
+pub(super) fn ingress(answer: &str) -> Vec<Forward> {
+    let services: Vec<Service> = body(answer).unwrap_or_default();
+    let forward = |name: &str, port: &SwarmPort| {
+        let is_ingress = port.publish_mode != "host" && port.published_port != 0;
+        let forward = published(&port.protocol, port.published_port, port.target_port, Some(bare(name)));
+        Some(Forward { through: "swarm", running: true, ..forward.filter(|_| is_ingress)? })
+    };
+    let of = |service: &Service| {
+        service.endpoint.ports.iter().flatten().filter_map(|port| forward(&service.spec.name, port)).collect::<Vec<_>>()
+    };
+    services.iter().flat_map(of).collect()
+}
+
+/// Did a node that works for a swarm, and does not manage it, decline to answer [`services`]? (One of no swarm declines too,
+/// in other words: `errNoSwarm`, `errNoManager` in `daemon/cluster/errors.go`.)
+pub(super) fn is_worker(answer: &str) -> bool {
+    let declined = answer.split(' ').nth(1) == Some("503");
+    declined && answer.contains("Worker nodes can't be used")
+}
+
 /// Names begin with a slash.
 fn bare(name: &str) -> String {
     name.trim_start_matches('/').to_owned()
 }
 
 fn published(kind: &str, port: u16, target: u16, container: Option<String>) -> Option<Forward> {
-    let (protocol, through) = (protocol(kind)?, "published".to_owned());
-    Some(Forward { protocol, port, target, container, through, running: false, user: None })
+    let (protocol, ports, word) = (protocol(kind)?, port..=port, Word::Root(everywhere()));
+    Some(Forward { protocol, ports, target, container, through: "published", running: false, word })
+}
+
+/// What cannot be read is every address: the port leads there at some of them.
+fn addresses(text: &str) -> BTreeSet<IpAddr> {
+    text.parse().map_or_else(|_| everywhere(), |address: IpAddr| [address.to_canonical()].into())
 }
 
 #[cfg(test)]
@@ -178,12 +257,12 @@ mod tests {
     fn forward(running: bool) -> Forward {
         Forward {
             protocol: Protocol::Tcp,
-            port: 8080,
+            ports: 8080..=8080,
             target: 11434,
             container: Some("open-webui-1".into()),
-            through: "published".into(),
+            through: "published",
             running,
-            user: None,
+            word: Word::Root(if running { addresses("0.0.0.0") } else { everywhere() }),
         }
     }
 
@@ -196,7 +275,8 @@ mod tests {
                {"Id":"../x","Names":["/other"],"State":"exited","Ports":null}]"#,
         );
         let listed: Vec<Listed> = body(&list).unwrap();
-        assert_eq!(listed[0].forwards(None), [forward(true)]);
+        assert_eq!(listed[0].forwards(0), [forward(true)]);
+        assert_eq!(listed[0].forwards(1000), [Forward { word: Word::User(1000), ..forward(true) }]);
         assert_eq!((listed[0].id(), listed[0].is_idle()), (Some("4f"), false));
         assert_eq!((listed[1].id(), listed[1].is_idle()), (None, true));
         for answer in ["", "HTTP/1.0 200 OK\r\n\r\n{}", "HTTP/1.0 500 Sorry\r\n\r\n[]"] {
@@ -213,5 +293,36 @@ mod tests {
         assert_eq!(body::<Inspected>(&inspected).unwrap().forwards(), [forward(false)]);
         let none = body::<Inspected>(&answer(r#"{"Name":"/x","HostConfig":{"PortBindings":null}}"#)).unwrap();
         assert_eq!(none.forwards(), []);
+    }
+
+    #[test]
+    fn a_port_is_published_at_one_address_or_all() {
+        let at = |text: &str| addresses(text).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(at("127.0.0.1"), ["127.0.0.1"]);
+        assert_eq!(at("0.0.0.0"), ["0.0.0.0"], "IPv6 is an entry of its own");
+        assert_eq!((at(""), at("?")), (at("x"), vec!["0.0.0.0".to_owned(), "::".to_owned()]));
+    }
+
+    #[test]
+    fn a_swarm_s_ingress_is_published_on_every_node() {
+        let services = answer(
+            r#"[{"Spec":{"Name":"ollama"},"Endpoint":{"Ports":[
+                {"Protocol":"tcp","TargetPort":11434,"PublishedPort":8080,"PublishMode":"ingress"},
+                {"Protocol":"tcp","TargetPort":11434,"PublishedPort":8081,"PublishMode":"host"},
+                {"Protocol":"tcp","TargetPort":80}]}},{"Spec":{"Name":"x"},"Endpoint":{}},{}]"#,
+        );
+        let found = ingress(&services);
+        let [one] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((one.port_to(11434), one.container.as_deref()), (Some(8080), Some("ollama")));
+        assert_eq!((&one.word, one.through, one.running), (&Word::Root(everywhere()), "swarm", true));
+    }
+
+    /// The words of moby's `daemon/cluster/errors.go`.
+    #[test]
+    fn a_worker_is_told_from_a_node_of_no_swarm() {
+        let declined = |why: &str| format!("HTTP/1.0 503 Service Unavailable\r\n\r\n{{\"message\":\"{why}\"}}");
+        assert!(is_worker(&declined("This node is not a swarm manager. Worker nodes can't be used to view or modify")));
+        assert!(!is_worker(&declined("This node is not a swarm manager. Use \\\"docker swarm init\\\" or")));
+        assert!(!is_worker(&answer("Worker nodes can't be used")));
     }
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::protocol;
-use crate::derived::Forward;
+use crate::derived::{Forward, Word};
 
 /// Asks for what is forwarded from the host.
 pub(in crate::derived) const QUESTION: &str = r#"{"execute":"list_hostfwd"}"#;
@@ -30,13 +30,13 @@ struct Entry {
 }
 
 /// Reads the answer. None if it is not one.
-pub(in crate::derived) fn forwards(answer: &str, user: Option<u32>) -> Option<Vec<Forward>> {
+pub(in crate::derived) fn forwards(answer: &str, user: u32) -> Option<Vec<Forward>> {
     let answer: Answer = serde_json::from_str(answer).ok()?;
     let (Entries::Bare(entries) | Entries::Wrapped { entries }) = answer.entries;
     let forward = |entry: Entry| {
-        let (protocol, through) = (protocol(&entry.proto)?, "slirp4netns".to_owned());
-        let (port, target) = (entry.host_port, entry.guest_port);
-        Some(Forward { protocol, port, target, container: None, through, running: true, user })
+        let (protocol, ports) = (protocol(&entry.proto)?, entry.host_port..=entry.host_port);
+        let (target, word) = (entry.guest_port, Word::User(user));
+        Some(Forward { protocol, ports, target, container: None, through: "slirp4netns", running: true, word })
     };
     Some(entries.into_iter().filter_map(forward).collect())
 }
@@ -50,9 +50,9 @@ mod tests {
         let bare = r#"{"entries":[{"id":1,"proto":"tcp","host_addr":"0.0.0.0","host_port":8080,"guest_addr":"10.0.2.100",
             "guest_port":11434}]}"#;
         for answer in [bare.to_owned(), format!(r#"{{"return": {bare}}}"#)] {
-            let forwards = forwards(&answer, Some(1000)).unwrap();
-            assert_eq!((forwards[0].port, forwards[0].target, forwards[0].user), (8080, 11434, Some(1000)));
+            let forwards = forwards(&answer, 1000).unwrap();
+            assert_eq!((forwards[0].port_to(11434), &forwards[0].word), (Some(8080), &Word::User(1000)));
         }
-        assert_eq!(forwards(r#"{"error":{"desc":"no"}}"#, None), None);
+        assert_eq!(forwards(r#"{"error":{"desc":"no"}}"#, 0), None);
     }
 }

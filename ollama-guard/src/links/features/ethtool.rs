@@ -4,20 +4,12 @@ use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 
-use crate::netlink::attributes::{Attributes, push_attribute, text, u16_at, u32_at};
-use crate::netlink::{Ask, Family, NetlinkError, converse};
-
-/// `struct genlmsghdr`: a command, a version, two bytes unused.
-const GENL_HEADER: usize = 4;
-
-/// `include/uapi/linux/genetlink.h`.
-const GENL_ID_CTRL: u16 = 0x10;
-const CTRL_CMD_GETFAMILY: u8 = 3;
-const CTRL_ATTR_FAMILY_ID: u16 = 1;
-const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+use super::family::NamedFamily;
+use crate::netlink::NetlinkError;
+use crate::netlink::attributes::{Attributes, push_attribute, text, u32_at};
 
 /// `include/uapi/linux/ethtool_netlink.h`.
-const ETHTOOL: &str = "ethtool";
+static ETHTOOL: NamedFamily = NamedFamily::new("ethtool");
 const MSG_FEATURES_GET: u8 = 11;
 const MSG_CHANNELS_GET: u8 = 17;
 const A_HEADER: u16 = 1;
@@ -105,31 +97,11 @@ fn ask(
     what: &str,
     index: u32,
     command: u8,
-    mut read: impl FnMut(&Attributes<'_>) -> Result<(), &'static str>,
+    read: impl FnMut(&Attributes<'_>) -> Result<(), &'static str>,
 ) -> Result<(), NetlinkError> {
-    let family = family()?;
     let mut header = Vec::new();
     push_attribute(&mut header, A_HEADER_DEV_INDEX, &index.to_ne_bytes());
-    let mut request = vec![command, 1, 0, 0];
-    push_attribute(&mut request, A_HEADER | NLA_F_NESTED, &header);
-    converse(Family::Generic, what, family, Ask::One, &request, |body| {
-        read(&Attributes(body.get(GENL_HEADER..).ok_or("it is too short")?))
-    })?;
-    Ok(())
-}
-
-/// Generic netlink families get their number when the kernel starts.
-fn family() -> Result<u16, NetlinkError> {
-    let mut request = vec![CTRL_CMD_GETFAMILY, 1, 0, 0];
-    push_attribute(&mut request, CTRL_ATTR_FAMILY_NAME, b"ethtool\0");
-    let mut id = None;
-    let asked = converse(Family::Generic, "look up ethtool", GENL_ID_CTRL, Ask::One, &request, |body| {
-        let attributes = Attributes(body.get(GENL_HEADER..).ok_or("it is too short")?);
-        id = attributes.get(CTRL_ATTR_FAMILY_ID).and_then(|id| u16_at(id, 0));
-        Ok(())
-    });
-    match asked {
-        Err(error) if error.raw_os_error() != Some(Errno::NOENT.raw_os_error()) => Err(error),
-        _ => id.ok_or(NetlinkError::NoFamily(ETHTOOL)),
-    }
+    let mut attributes = Vec::new();
+    push_attribute(&mut attributes, A_HEADER | NLA_F_NESTED, &header);
+    ETHTOOL.ask(what, command, &attributes, read)
 }

@@ -1,53 +1,36 @@
-//! Derived ports that are not guarded: too new for the daemon, or too dangerous.
+//! Derived ports that are not guarded, because that is too dangerous, and proxies that nobody knows the way of.
 
 use crate::datapath::State;
-use crate::derived::{self, DerivedPort, SilentProxy};
+use crate::derived::{DerivedPort, Unknown};
 use crate::observe::snapshot::{Problem, Severity};
 use crate::policy::Mode;
 
-/// Looks at the host, and compares with what was written down as guarded.
+/// What the daemon wrote down. Nothing is looked up here: others could make that last.
 pub(super) fn problems(state: &State) -> Vec<Problem> {
     if state.policy.mode == Mode::Observe {
         return Vec::new();
     }
-    let found = derived::look(&state.policy.services);
-    compare(&state.derived, &found.ports).into_iter().chain(found.silent.iter().map(silent)).collect()
+    state.derived.iter().filter_map(refused).chain(state.unknown.iter().map(unknown)).collect()
+}
+
+fn refused(port: &DerivedPort) -> Option<Problem> {
+    let why = port.refused.as_ref()?;
+    Some(Problem {
+        severity: Severity::Gap,
+        subject: format!("{} {}", port.protocol, port.port),
+        problem: format!("{port} is OPEN: guarding it could lock you out ({why})"),
+        next_step: "publish the container on another port".to_owned(),
+    })
 }
 
 /// It may lead to a guarded port, and most lead elsewhere: no reason to say that enforcement is partial.
-fn silent(proxy: &SilentProxy) -> Problem {
+fn unknown(one: &Unknown) -> Problem {
     Problem {
         severity: Severity::Warning,
-        subject: format!("{} {}", proxy.protocol, proxy.port),
-        problem: format!("{proxy} does not say where it leads: if to a guarded port, that is OPEN"),
-        next_step: format!(
-            "let Podman's service answer: systemctl --user enable --now podman.socket, as user {}; or publish with \
-             --network=pasta",
-            proxy.user
-        ),
+        subject: one.subject(),
+        problem: one.to_string(),
+        next_step: one.next_step(),
     }
-}
-
-fn compare(known: &[DerivedPort], found: &[DerivedPort]) -> Vec<Problem> {
-    let new = found.iter().filter(|port| !known.iter().any(|known| known.same_port(port)));
-    let gap = |port: &DerivedPort, problem, next_step| Problem {
-        severity: Severity::Gap,
-        subject: format!("{} {}", port.protocol, port.port),
-        problem,
-        next_step,
-    };
-    let unguarded = new.filter(|port| port.refused.is_none()).map(|port| {
-        let problem = format!("{port} is not guarded yet");
-        let next = "the daemon looks every second while containers run, else every 30 s; if it stays, see its log: \
-                    journalctl -u ollama-guard";
-        gap(port, problem, next.to_owned())
-    });
-    let refused = known.iter().filter_map(|port| {
-        let why = port.refused.as_ref()?;
-        let problem = format!("{port} is OPEN: guarding it could lock you out ({why})");
-        Some(gap(port, problem, "publish the container on another port".to_owned()))
-    });
-    unguarded.chain(refused).collect()
 }
 
 #[cfg(test)]
@@ -59,20 +42,21 @@ mod tests {
         DerivedPort {
             protocol: Protocol::Tcp,
             port,
+            addresses: [[0; 4].into()].into(),
             service: "ollama".parse().unwrap(),
             container: Some("web".into()),
             through: "docker-proxy".into(),
             present: true,
+            user: 0,
+            expected: false,
             refused: refused.map(str::to_owned),
         }
     }
 
     #[test]
     fn what_is_not_guarded_is_named() {
-        let problems =
-            compare(&[port(8080, None), port(22, Some("it is SSH's"))], &[port(8080, None), port(9090, None)]);
-        let subjects: Vec<_> = problems.iter().map(|problem| problem.subject.as_str()).collect();
-        assert_eq!(subjects, ["tcp 9090", "tcp 22"]);
-        assert!(problems[1].problem.contains("SSH"), "{problems:?}");
+        assert_eq!(refused(&port(8080, None)), None);
+        let problem = refused(&port(22, Some("it is SSH's"))).unwrap();
+        assert!(problem.subject == "tcp 22" && problem.problem.contains("SSH"), "{problem:?}");
     }
 }

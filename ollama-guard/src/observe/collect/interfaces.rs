@@ -4,9 +4,9 @@ use crate::class::Class;
 use crate::datapath::{self, Point, ProgramKey, Reading, State};
 use crate::links::{Link, Links, XdpMode};
 use crate::observe::snapshot::{Attachment, Counter, Interface, LastDrop, Problem, Severity};
-use crate::plan::class::{NotCounted, Placement, Placements, Waiting};
+use crate::plan::class::{NotCounted, Note, Placement, Placements, Waiting};
 use crate::plan::hook::Hook;
-use crate::policy::NamePattern;
+use crate::policy::{Access, NamePattern};
 
 /// Everything a row is made of.
 pub(super) struct Seen<'a> {
@@ -37,11 +37,11 @@ pub(super) fn notices(seen: &Seen<'_>) -> Vec<Problem> {
     let mut notices = Vec::new();
     for link in seen.links.iter() {
         let Some(Placement::Attach(_, notes)) = seen.placements.get(link.index) else { continue };
-        notices.extend(notes.iter().map(|note| Problem {
+        notices.extend(notes.iter().filter(|note| note.is_warning()).map(|note| Problem {
             severity: Severity::Warning,
             subject: link.name.to_string(),
             problem: note.to_string(),
-            next_step: "if that is what you want, nothing; else change the name or the configuration".to_owned(),
+            next_step: note.next_step().to_owned(),
         }));
     }
     notices.extend(seen.attachments.iter().filter_map(|attachment| behind(seen, attachment)));
@@ -65,11 +65,9 @@ fn row(seen: &Seen<'_>, link: &Link) -> Interface {
         Some(Placement::Attach(class, _)) if !seen.state.policy.layers.wall => {
             (*class, Attachment::NotNeeded("eBPF off".to_owned()))
         }
-        Some(Placement::Attach(class, _)) => (*class, attachment(seen, link, *class)),
-        Some(Placement::LeftToMaster(master)) => {
-            let name = seen.links.get(*master).map_or_else(String::new, |master| master.name.to_string());
-            (Class::Guarded, Attachment::NotNeeded(format!("in {name}")))
-        }
+        Some(Placement::Attach(class, notes)) => (*class, explained(attachment(seen, link, *class), notes)),
+        Some(Placement::LeftToMaster(master)) => (Class::Guarded, Attachment::NotNeeded(in_master(seen, *master))),
+        Some(Placement::Member { master, class }) => (*class, member(seen, link, *master, *class)),
         Some(Placement::Waiting(Waiting::Up)) => (Class::Guarded, Attachment::NotNeeded("down".to_owned())),
         Some(Placement::NotCounted(NotCounted::Loopback)) => {
             (Class::Trusted, Attachment::NotNeeded("not counted".to_owned()))
@@ -79,12 +77,21 @@ fn row(seen: &Seen<'_>, link: &Link) -> Interface {
         }
         None => (Class::Guarded, Attachment::Missing("it appeared this instant".to_owned())),
     };
+    let master = match seen.placements.get(link.index) {
+        Some(Placement::LeftToMaster(master) | Placement::Member { master, .. }) => {
+            seen.links.get(*master).map(|master| master.name.to_string())
+        }
+        _ => None,
+    };
     let counted = seen.reading.interfaces.get(&link.index);
     let counters = counted.into_iter().flat_map(|counted| &counted.counters);
     Interface {
         name: link.name.to_string(),
         index: Some(link.index),
+        physical: link.physical,
+        master,
         class,
+        access: seen.state.policy.access(class, &link.name),
         attachment,
         counters: counters
             .map(|(&(service, outcome), counter)| Counter {
@@ -97,6 +104,36 @@ fn row(seen: &Seen<'_>, link: &Link) -> Interface {
         last_drop: counted
             .and_then(|counted| counted.last_drop)
             .map(|last| LastDrop { source: last.source, age: last.ago }),
+    }
+}
+
+fn in_master(seen: &Seen<'_>, master: u32) -> String {
+    seen.links.get(master).map_or_else(String::new, |master| format!("in {}", master.name))
+}
+
+/// A member that has its program, or that may do without ([`Choice::member`]), is its master's affair.
+///
+/// [`Choice::member`]: crate::plan::hook::Choice::member
+fn member(seen: &Seen<'_>, link: &Link, master: u32, class: Class) -> Attachment {
+    let found = seen.attachments.iter().any(|attachment| attachment.interface == link.index);
+    let wanted = seen.state.policy.layers.wall && (found || !link.kind.is_shaped_by_its_maker());
+    match attachment(seen, link, class) {
+        Attachment::Missing(why) if wanted => Attachment::Missing(why),
+        Attachment::Attached { .. } => Attachment::Member(in_master(seen, master)),
+        _ => Attachment::NotNeeded(in_master(seen, master)),
+    }
+}
+
+/// With what decided about the class, where that is no warning.
+fn explained(attachment: Attachment, notes: &[Note]) -> Attachment {
+    match attachment {
+        Attachment::Attached { hook, mut why } => {
+            for note in notes.iter().filter(|note| !note.is_warning()) {
+                why = format!("{why}; {note}");
+            }
+            Attachment::Attached { hook, why }
+        }
+        other => other,
     }
 }
 
@@ -135,7 +172,10 @@ fn absent(seen: &Seen<'_>) -> Vec<Interface> {
         .map(|name| Interface {
             name: name.to_string(),
             index: None,
+            physical: false,
+            master: None,
             class: Class::Trusted,
+            access: Access::Open,
             attachment: Attachment::NotNeeded("not present".to_owned()),
             counters: Vec::new(),
             last_drop: None,

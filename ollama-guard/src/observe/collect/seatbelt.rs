@@ -3,6 +3,7 @@
 use super::interfaces::Seen;
 use crate::links::Kind;
 use crate::observe::snapshot::{Attachment, Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
+use crate::plan::class::Placements;
 use crate::reconcile::{Host, ruleset};
 use crate::seatbelt::{Condition, SeatbeltStatus, TABLE, read_status};
 
@@ -13,10 +14,12 @@ pub(super) fn collect(snapshot: &mut Snapshot, seen: &Seen<'_>) {
     let host = Host { links: seen.links, placements: seen.placements, derived: &seen.state.derived };
     match read_status(TABLE, &ruleset(policy, &host)) {
         Ok(status) => {
+            let status = coming(seen).filter(|coming| coming.intact && !status.intact).unwrap_or(status);
             let chains = status.dropped_by_chain.iter();
             snapshot.seatbelt.dropped = chains.map(|(chain, count)| ((*chain).to_owned(), count.packets)).collect();
             snapshot.problems.extend(bypasses(snapshot, seen, &status));
             snapshot.problems.extend(remapped(&status));
+            snapshot.seatbelt.owned = status.owner.is_some();
             snapshot.seatbelt.state = state(status, seen.state.allow_elided);
         }
         Err(error) => {
@@ -24,6 +27,18 @@ pub(super) fn collect(snapshot: &mut Snapshot, seen: &Seen<'_>) {
                 Seatbelt { state: SeatbeltState::Unknown(error.to_string()), ..snapshot.seatbelt.clone() }
         }
     }
+}
+
+/// The table, held against the policy that takes this one's place.
+fn coming(seen: &Seen<'_>) -> Option<SeatbeltStatus> {
+    let coming = seen.state.coming.as_ref()?;
+    let placements = Placements::new(&coming.policy, seen.links);
+    let host = Host { links: seen.links, placements: &placements, derived: &coming.derived };
+    let mut status = read_status(TABLE, &ruleset(&coming.policy, &host)).ok()?;
+    if coming.allow_elided && status.installed {
+        (status.intact, status.condition) = (true, Condition::Intact);
+    }
+    Some(status)
 }
 
 /// An allow-list that was too long to write down cannot be compared.

@@ -10,6 +10,7 @@ use super::super::snapshot::{self, Attachment};
 use super::seconds;
 use crate::class::Class;
 use crate::plan::hook::Hook;
+use crate::policy::Access;
 
 /// One element of `interfaces`.
 #[derive(Debug, Serialize)]
@@ -30,6 +31,7 @@ pub(super) struct Interface<'a> {
     would_drops: ByReason,
     passes: ByReason,
     counters: Vec<Counter<'a>>,
+    access: Access,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,13 +65,17 @@ impl<'a> From<&'a snapshot::Interface> for Interface<'a> {
             drops: by_reason(interface, Fate::Dropped),
             last_drop: interface.last_drop.map(|last| LastDrop { source: last.source, seconds_ago: seconds(last.age) }),
             hook_reason: match &interface.attachment {
-                Attachment::Attached { why, .. } | Attachment::NotNeeded(why) | Attachment::Missing(why) => why,
+                Attachment::Attached { why, .. }
+                | Attachment::NotNeeded(why)
+                | Attachment::Member(why)
+                | Attachment::Missing(why) => why,
             },
             would_drop_packets: would_drop.packets,
             would_drop_bytes: would_drop.bytes,
             would_drops: by_reason(interface, Fate::WouldDrop),
             passes: by_reason(interface, Fate::Passed),
             counters: interface.counters.iter().filter(|counter| counter.packets > 0).map(Counter::from).collect(),
+            access: interface.access,
         }
     }
 }

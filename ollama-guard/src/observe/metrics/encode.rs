@@ -1,5 +1,6 @@
 //! Metric families as plain data, and the collector that hands them to the text encoder.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -74,6 +75,30 @@ impl Collector for Families {
 
 impl EncodeLabelSet for Labels {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        self.0.as_slice().encode(encoder)
+        let spelled: Vec<_> = self.0.iter().map(|(name, value)| (*name, spelled(value))).collect();
+        spelled.as_slice().encode(encoder)
+    }
+}
+
+/// An interface may have any byte in its name, and metrics are read at a terminal, too. Spelled out, so that two names stay
+/// two. The format has an escape of its own for the end of a line.
+fn spelled(value: &str) -> Cow<'_, str> {
+    let is_raw = |c: char| c.is_control() && c != '\n';
+    if !value.contains(is_raw) {
+        return value.into();
+    }
+    let spell = |c: char| if is_raw(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    value.chars().map(spell).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_spelled_out() {
+        assert_eq!(spelled("eth0"), "eth0");
+        assert_eq!(spelled("e\x1b[2J\u{9b}"), "e\\u{1b}[2J\\u{9b}");
+        assert_ne!(spelled("e\x1b"), spelled("e\x07"));
     }
 }

@@ -120,8 +120,10 @@ fn state(snapshot: &Snapshot) -> Vec<Family> {
 
 /// Interfaces that need a program, with or without.
 fn attached(snapshot: &Snapshot) -> Vec<Series> {
-    let needing =
-        snapshot.interfaces.iter().filter(|interface| !matches!(interface.attachment, Attachment::NotNeeded(_)));
+    let needing = snapshot
+        .interfaces
+        .iter()
+        .filter(|interface| !matches!(interface.attachment, Attachment::NotNeeded(_) | Attachment::Member(_)));
     let one = |interface: &Interface| Series {
         labels: labels(&[
             ("device", interface.name.as_str()),

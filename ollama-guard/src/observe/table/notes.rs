@@ -7,6 +7,7 @@ use ollama_guard_common::{Fate, Reason};
 use super::super::snapshot::{Attachment, Interface, Snapshot};
 use super::super::terminal::{Style, Tone};
 use super::super::text::{grouped, joined, packets, printable};
+use super::paragraph;
 use crate::class::Class;
 use crate::policy::{ContainerAccess, Mode};
 
@@ -55,16 +56,17 @@ pub(super) fn advice(out: &mut impl Write, snapshot: &Snapshot, style: Style) ->
     let config = snapshot.config.display();
     if snapshot.mode == Mode::Observe {
         let would: u64 = snapshot.interfaces.iter().map(|i| i.count(Fate::WouldDrop).packets).sum();
-        let head = format!("OBSERVE MODE: {} that the policy refuses came through", packets(would));
-        let next = format!("to drop them: mode = \"enforce\" in {config}, then systemctl reload ollama-guard");
-        writeln!(out, "\n{}\n        {next}", style.tone(&head, Some(Tone::Bad)))?;
+        let head = format!("observe mode: {} that would have been dropped were let through", packets(would));
+        let next = format!("to drop them: mode = \"enforce\" in {config}, then reload");
+        paragraph::write(out, &head, Some(Tone::Bad), &next, style)?;
     }
     let refusing: Vec<_> = snapshot.interfaces.iter().filter(|interface| refused(interface) > 0).collect();
     if snapshot.container_access == ContainerAccess::Deny && !refusing.is_empty() {
         let bridges = joined(refusing.iter().map(|interface| printable(&interface.name)), ", ");
         let refused = packets(refusing.iter().map(|interface| refused(interface)).sum());
-        writeln!(out, "\ncontainers behind {bridges} were refused {refused} to this host's guarded ports")?;
-        writeln!(out, "        to let them: container_access = \"allow\" under [interfaces] in {config}")?;
+        let head = format!("{refused} from containers on {bridges} to this host's guarded ports were dropped");
+        let next = format!("to allow them: container_access = \"allow\" under [interfaces] in {config}, then reload");
+        paragraph::write(out, &head, None, &next, style)?;
     }
     Ok(())
 }

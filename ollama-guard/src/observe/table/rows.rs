@@ -1,16 +1,19 @@
 //! The table proper: which rows, which columns, and what gives way on a narrow terminal.
 
+use std::collections::BTreeSet;
+
 use ollama_guard_common::Fate;
 
 use super::super::columns::{Align, Columns, GAP};
-use super::super::snapshot::{Attachment, Interface, LastDrop, Snapshot};
+use super::super::snapshot::{Attachment, Interface, LastDrop, SeatbeltState, Snapshot};
 use super::super::terminal::Tone;
-use super::super::text::{ago, grouped, printable};
+use super::super::text::{ago, grouped, joined, printable};
 use super::{Earlier, Options, attached};
 use crate::class::Class;
-use crate::policy::Mode;
+use crate::policy::{Access, Mode};
 
-/// Tables up to this long are shown whole; in longer ones the quiet interfaces are folded into one line.
+/// Tables up to this long are shown whole, but for the ports of bridges; in longer ones quiet interfaces are folded into
+/// one line.
 const WHOLE: usize = 16;
 
 pub(super) struct Table {
@@ -30,44 +33,63 @@ enum Narrow {
 }
 
 pub(super) fn table(snapshot: &Snapshot, earlier: Option<Earlier<'_>>, options: Options) -> Table {
-    let fold = !options.all && snapshot.interfaces.len() > WHOLE;
-    let shown: Vec<_> = snapshot.interfaces.iter().filter(|interface| !(fold && quiet(interface))).collect();
+    let (shown, hidden) = folded(snapshot, options.all);
     let steps = [Narrow::Everything, Narrow::NoDropSource, Narrow::NoHook, Narrow::NoLastDrop, Narrow::NoClass];
-    let mut candidates = steps.map(|narrow| columns(&shown, snapshot.mode, earlier, narrow)).into_iter();
+    let mut candidates = steps.map(|narrow| columns(&shown, snapshot, earlier, narrow)).into_iter();
     let fits = |columns: &Columns| options.style.width.is_none_or(|width| columns.width() <= width);
     let narrowest = candidates.next_back().unwrap_or_default();
     let columns = candidates.find(fits).unwrap_or(narrowest);
 
     let tones = std::iter::once(Some(Tone::Faint)).chain(shown.iter().map(|interface| tone(interface)));
     let mut lines: Vec<_> = columns.lines().into_iter().zip(tones).collect();
-    let folded = snapshot.interfaces.len() - shown.len();
-    if folded > 0 {
-        let line =
-            format!("… and {} interfaces without a packet to a guarded port; --all shows them", grouped(folded as u64));
-        lines.push((line, Some(Tone::Faint)));
-    }
+    lines.extend(hidden.map(|line| (line, Some(Tone::Faint))));
     let names = shown.iter().map(|interface| printable(&interface.name).chars().count());
     Table { lines, first_column: names.chain(["INTERFACE".len()]).max().unwrap_or_default() + GAP }
 }
 
-/// Nothing to see: closed as it should be, and nobody came.
+/// The rows to show, and a line about those left out: the ports of bridges, and in a long table every quiet interface.
+fn folded(snapshot: &Snapshot, all: bool) -> (Vec<&Interface>, Option<String>) {
+    let may_fold = |interface: &&Interface| !all && quiet(interface);
+    let (ports, rest): (Vec<_>, Vec<_>) =
+        snapshot.interfaces.iter().partition(|interface| interface.master.is_some() && may_fold(interface));
+    let is_long = rest.len() > WHOLE;
+    let (quiet, shown): (Vec<_>, Vec<_>) = rest.into_iter().partition(|interface| is_long && may_fold(interface));
+    let bridges: BTreeSet<_> = ports.iter().filter_map(|port| port.master.as_deref()).map(printable).collect();
+    let count = |number: usize, one: &str, many: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        number => Some(format!("{} {many}", grouped(number as u64))),
+    };
+    let of = match bridges.len() {
+        0..=3 => joined(&bridges, ", "),
+        many => format!("{many} bridges"),
+    };
+    let ports = count(ports.len(), "port", "ports").map(|ports| format!("{ports} of {of}"));
+    let quiet = count(quiet.len(), "quiet interface", "quiet interfaces");
+    let hidden: Vec<_> = ports.into_iter().chain(quiet).collect();
+    let line = (!hidden.is_empty()).then(|| format!("… and {}; --all shows them", hidden.join(", ")));
+    (shown, line)
+}
+
+/// Nothing to see: no card of this machine, closed as it should be, and no packet came.
 fn quiet(interface: &Interface) -> bool {
     let as_it_should_be = !matches!(interface.attachment, Attachment::Missing(_));
     let silent = interface.counters.iter().all(|counter| counter.packets == 0);
-    interface.class != Class::Trusted && as_it_should_be && silent
+    interface.class != Class::Trusted && !interface.physical && as_it_should_be && silent
 }
 
 fn tone(interface: &Interface) -> Option<Tone> {
     match interface.attachment {
         Attachment::Attached { .. } => None,
-        Attachment::NotNeeded(_) => Some(Tone::Faint),
+        Attachment::NotNeeded(_) | Attachment::Member(_) => Some(Tone::Faint),
         Attachment::Missing(_) => Some(Tone::Bad),
     }
 }
 
-fn columns(shown: &[&Interface], mode: Mode, earlier: Option<Earlier<'_>>, narrow: Narrow) -> Columns {
+fn columns(shown: &[&Interface], snapshot: &Snapshot, earlier: Option<Earlier<'_>>, narrow: Narrow) -> Columns {
     let mut columns = Columns::default();
     columns.add("INTERFACE", Align::Left, shown.iter().map(|i| printable(&i.name)));
+    columns.add("PORT", Align::Left, shown.iter().map(|i| access(i, snapshot)));
     if narrow < Narrow::NoClass {
         columns.add("CLASS", Align::Left, shown.iter().map(|i| i.class.to_string()));
     }
@@ -81,7 +103,7 @@ fn columns(shown: &[&Interface], mode: Mode, earlier: Option<Earlier<'_>>, narro
         }
     };
     counts("PASSED", Fate::Passed);
-    if mode == Mode::Observe || shown.iter().any(|i| i.count(Fate::WouldDrop).packets > 0) {
+    if snapshot.mode == Mode::Observe || shown.iter().any(|i| i.count(Fate::WouldDrop).packets > 0) {
         counts("WOULD DROP", Fate::WouldDrop);
     }
     counts("DROPPED", Fate::Dropped);
@@ -91,16 +113,32 @@ fn columns(shown: &[&Interface], mode: Mode, earlier: Option<Earlier<'_>>, narro
     columns
 }
 
+/// Open or closed, as far as this interface goes.
+fn access(interface: &Interface, snapshot: &Snapshot) -> String {
+    let covered = snapshot.layers.seatbelt && snapshot.seatbelt.state == SeatbeltState::Intact;
+    let missing = matches!(interface.attachment, Attachment::Missing(_)) || !snapshot.layers.wall;
+    match interface.access {
+        _ if interface.index.is_none() => "-".to_owned(),
+        Access::Closed | Access::AllowList if missing && !covered => "OPEN".to_owned(),
+        access => access.as_str().to_owned(),
+    }
+}
+
 fn hook(interface: &Interface) -> String {
     match &interface.attachment {
         Attachment::Attached { hook, .. } => hook.as_str().to_owned(),
-        Attachment::NotNeeded(_) => "-".to_owned(),
+        Attachment::NotNeeded(why) | Attachment::Member(why) => printable(why),
         Attachment::Missing(_) => "NONE".to_owned(),
     }
 }
 
 fn packets(interface: &Interface, fate: Fate) -> String {
-    if attached(&interface.attachment) { grouped(interface.count(fate).packets) } else { "-".to_owned() }
+    let is_member = matches!(interface.attachment, Attachment::Member(_));
+    if attached(&interface.attachment) || is_member && !interface.counters.is_empty() {
+        grouped(interface.count(fate).packets)
+    } else {
+        "-".to_owned()
+    }
 }
 
 fn rate(interface: &Interface, fate: Fate, earlier: Earlier<'_>) -> String {
@@ -115,11 +153,15 @@ fn rate(interface: &Interface, fate: Fate, earlier: Earlier<'_>) -> String {
 }
 
 fn last_drop(interface: &Interface, with_source: bool) -> String {
-    match (&interface.attachment, &interface.last_drop) {
-        (Attachment::NotNeeded(why), _) => why.clone(),
-        (Attachment::Missing(_), _) => "not attached".to_owned(),
-        (_, Some(LastDrop { source: Some(source), age })) if with_source => format!("{} from {source}", ago(*age)),
-        (_, Some(LastDrop { age, .. })) => ago(*age),
-        (_, None) => "-".to_owned(),
+    match interface.last_drop {
+        Some(last) => when(last, with_source),
+        None => "-".to_owned(),
+    }
+}
+
+fn when(last: LastDrop, with_source: bool) -> String {
+    match last.source {
+        Some(source) if with_source => format!("{} from {source}", ago(last.age)),
+        _ => ago(last.age),
     }
 }

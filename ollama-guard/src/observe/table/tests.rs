@@ -4,12 +4,12 @@ use insta::assert_snapshot;
 use ollama_guard_common::Outcome;
 
 use super::super::samples::{counter, day, derived, interface, last_drop};
-use super::super::snapshot::{Attachment, Problem};
+use super::super::snapshot::{Attachment, Interface, Problem, Severity};
 use super::*;
 use crate::class::Class;
 use crate::derived::DerivedPort;
 use crate::plan::hook::Hook;
-use crate::policy::Mode;
+use crate::policy::{Access, Mode};
 
 fn text(snapshot: &Snapshot) -> String {
     with(snapshot, Options::default())
@@ -51,7 +51,28 @@ fn observe_mode() {
     day.mode = Mode::Observe;
     day.interfaces[0].counters = vec![counter(Some("ollama"), Outcome::WouldDropUntrusted, 1_234)];
     day.interfaces[1].counters.clear();
+    day.interfaces.iter_mut().for_each(|interface| interface.access = Access::Open);
     assert_snapshot!(text(&day));
+}
+
+/// A port of a bridge is its bridge's affair, until its own program has refused something.
+#[test]
+fn ports_of_a_bridge() {
+    let mut day = day();
+    for (name, index, packets) in [("eth1", 8, 3), ("veth0", 9, 0)] {
+        let mut port = interface(name, index, Class::Guarded, Hook::Tcx, "");
+        port.attachment = Attachment::Member("in br0".into());
+        if packets > 0 {
+            port.counters = vec![counter(Some("ollama"), Outcome::DroppedUntrusted, packets)];
+            port.last_drop = Some(last_drop("203.0.113.9", Duration::from_secs(2)));
+        }
+        day.interfaces.insert(1, port);
+    }
+    let text = text(&day);
+    let row =
+        |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(row("eth1")[2..].join(" "), "- 0 3 in br0, 2 s ago from 203.0.113.9");
+    assert_eq!(row("veth0")[2..].join(" "), "- - - in br0");
 }
 
 #[test]
@@ -106,7 +127,7 @@ fn narrow_terminals() {
     day.interfaces[0].last_drop = Some(last_drop("2001:db8:1234:5678:9abc:def0:1234:5678", Duration::from_secs(90)));
     for columns in [120, 80, 60, 50, 30] {
         let text = with(&day, width(columns));
-        let table = text.lines().skip(2).take(6);
+        let table = text.lines().skip_while(|line| !line.starts_with("INTERFACE")).take(6);
         assert!(columns <= 30 || table.clone().all(|line| line.chars().count() <= columns), "{columns}: {text}");
         assert_snapshot!(format!("width_{columns}"), table.collect::<Vec<_>>().join("\n"));
     }
@@ -117,6 +138,14 @@ fn many_interfaces() {
     let mut day = day();
     let veth = |n: u32| interface(&format!("veth{n:07x}"), 100 + n, Class::Guarded, Hook::Tcx, "");
     day.interfaces.extend((0..1_500).map(veth));
+    let port = |n: u32| Interface {
+        master: Some("docker0".into()),
+        attachment: Attachment::NotNeeded("in docker0".into()),
+        ..veth(9_000 + n)
+    };
+    day.interfaces.extend((0..12).map(port));
+    let nic = interface("eth1", 3, Class::Guarded, Hook::XdpNative, "");
+    day.interfaces.push(Interface { physical: true, ..nic });
     day.interfaces[700].counters = vec![counter(Some("ollama"), Outcome::DroppedUntrusted, 1)];
     day.interfaces[701].attachment = Attachment::Missing("no such device".into());
     assert_snapshot!(text(&day));
@@ -161,7 +190,7 @@ fn the_seatbelt_in_every_state() {
     assert_eq!(said(SeatbeltState::Intact, 0), "intact · 0 dropped");
     assert_eq!(said(SeatbeltState::Intact, 1), "intact · 0 dropped · repaired once");
     assert_eq!(said(SeatbeltState::Intact, 1_000), "intact · 0 dropped · repaired 1 000 times");
-    assert_eq!(said(SeatbeltState::Altered("a rule is gone".into()), 0), "CHANGED BY SOMEBODY · 0 dropped");
+    assert_eq!(said(SeatbeltState::Altered("a rule is gone".into()), 0), "MODIFIED · 0 dropped");
     assert_eq!(said(SeatbeltState::Missing, 1), "MISSING");
     assert_eq!(said(SeatbeltState::Unknown("no permission".into()), 1), "UNKNOWN");
 }

@@ -2,21 +2,26 @@
 
 use std::fmt;
 
+use super::Fact;
 use crate::links::{Kind, Link};
 use crate::policy::InterfaceName;
 
 /// One such thing, in words by `Display`: a clause that follows the interface's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// A bridge named like a container bridge, with a member that carries somebody else's traffic.
-    ForeignMember {
-        /// The member.
-        name: InterfaceName,
-        /// What it is.
-        kind: Kind,
+    /// It leads to containers and virtual machines only. No more than the reason for its class.
+    LeadsToContainers,
+    /// Named like a network of containers, or with containers on it, and something else is on it too.
+    NotForContainers {
+        /// A name under `containers` covers it.
+        named: bool,
+        /// What gives it away: the interface itself, or one that is joined to it.
+        by: InterfaceName,
+        /// What is known of that.
+        fact: Fact,
     },
-    /// Named like a container bridge and no bridge.
-    NotABridge(Kind),
+    /// Named like a network of containers, and of a kind that cannot be one.
+    WrongKind(Kind),
     /// Trusted for a VPN's name, and a NIC or something that carries a NIC's traffic.
     VpnNameOnANic(Kind),
     /// Named `lo` and not the loopback device.
@@ -35,13 +40,13 @@ pub enum Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ForeignMember { name, kind } => write!(
-                f,
-                "is named like a container bridge but has the {kind} member {name}, so it is guarded; give the bridge \
-                 another name, or list it under `trusted` if everything behind {name} may use the guarded ports"
-            ),
-            Self::NotABridge(kind) => {
-                write!(f, "is named like a container bridge but is a {kind} device, so it is guarded")
+            Self::LeadsToContainers => f.write_str("leads to containers and virtual machines only"),
+            Self::NotForContainers { named, by, fact } => {
+                let like = if *named { "is named like a network of containers" } else { "has containers on it" };
+                write!(f, "{like} but {by} {fact}, so it is guarded")
+            }
+            Self::WrongKind(kind) => {
+                write!(f, "is named like a network of containers but is a {kind} device, so it is guarded")
             }
             Self::VpnNameOnANic(kind) => write!(
                 f,
@@ -58,6 +63,30 @@ impl fmt::Display for Note {
                 f,
                 "belongs to the {kind} device {name}; both are guarded, and a packet that passes both may be counted twice"
             ),
+        }
+    }
+}
+
+impl Note {
+    /// Is it worth a warning, not only the reason of what is expected?
+    pub const fn is_warning(&self) -> bool {
+        !matches!(self, Self::LeadsToContainers)
+    }
+
+    /// What to do about it, if it is not what was meant.
+    pub const fn next_step(&self) -> &'static str {
+        match self {
+            Self::NotForContainers { fact: Fact::BareTap, .. } => {
+                "give a virtual machine a virtio network card; keep a VPN's tap out of a bridge of containers"
+            }
+            Self::NotForContainers { fact: Fact::Outside, .. } => {
+                "if it leads to a container, run ollama-guard where it sees the container's processes"
+            }
+            Self::NotForContainers { .. } => {
+                "if only containers should be there, take the rest away; if everything there may use the guarded ports, \
+                 list it under `trusted`"
+            }
+            _ => "if that is what you want, nothing; else change the name or the configuration",
         }
     }
 }
@@ -84,13 +113,24 @@ mod tests {
     fn each_note_follows_the_interface_s_name() {
         let name = || "eth0".parse().unwrap();
         let notes = [
-            Note::ForeignMember { name: name(), kind: Kind::Physical },
-            Note::NotABridge(Kind::Veth),
+            Note::LeadsToContainers,
+            Note::WrongKind(Kind::Vlan),
             Note::VpnNameOnANic(Kind::Vlan),
             Note::FalseLoopback(Kind::Dummy),
             Note::OddName,
             Note::UnknownMaster { name: name(), kind: Kind::Other("hsr".into()) },
         ];
-        insta::assert_snapshot!(notes.map(|note| format!("x0 {note}")).join("\n"));
+        let facts = [
+            Fact::DefaultRoute,
+            Fact::Router,
+            Fact::LeasedAddress,
+            Fact::Unknown,
+            Fact::Foreign(Kind::Tunnel("vxlan".into())),
+            Fact::BareTap,
+            Fact::Outside,
+        ];
+        let against = facts.map(|fact| Note::NotForContainers { named: fact != Fact::BareTap, by: name(), fact });
+        let all: Vec<String> = notes.iter().chain(&against).map(|note| format!("x0 {note}")).collect();
+        insta::assert_snapshot!(all.join("\n"));
     }
 }

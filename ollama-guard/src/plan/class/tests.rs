@@ -1,5 +1,7 @@
 //! The sentences of the design on classes, one test each.
 
+mod containers;
+
 use super::*;
 use crate::plan::fixture::{self, link, policy};
 
@@ -15,6 +17,7 @@ fn say(placement: &Placement) -> String {
         Placement::Attach(class, notes) if notes.is_empty() => class.to_string(),
         Placement::Attach(class, notes) => format!("{class}: {}", notes.iter().map(headline).collect::<String>()),
         Placement::LeftToMaster(master) => format!("master {master}"),
+        Placement::Member { master, class } => format!("{class} member of {master}"),
         Placement::Waiting(_) => "waiting".to_owned(),
         Placement::NotCounted(NotCounted::Loopback) => "loopback".to_owned(),
         Placement::NotCounted(NotCounted::Vrf) => "vrf".to_owned(),
@@ -49,43 +52,6 @@ fn loopback_is_known_by_kind_not_by_name() {
 }
 
 #[test]
-fn a_bridge_of_veths_and_taps_is_a_container_bridge_and_so_is_an_empty_one() {
-    let links = vec![
-        link(2, "docker0", Kind::Bridge),
-        link(3, "virbr0", Kind::Bridge),
-        fixture::member(link(4, "veth1", Kind::Veth), 3),
-        fixture::member(link(5, "vnet0", Kind::Tap), 3),
-        fixture::member(link(6, "virbr0-nic", Kind::Dummy), 3),
-    ];
-    assert_eq!(outcome(&policy(), links), ["container", "container", "master 3", "master 3", "master 3"]);
-}
-
-#[test]
-fn a_bridge_with_a_nic_in_it_is_guarded_and_reported_whatever_its_name() {
-    let links: Links = [
-        link(2, "br-lan", Kind::Bridge),
-        fixture::member(fixture::nic(3, "eth0"), 2),
-        fixture::member(link(4, "veth1", Kind::Veth), 2),
-    ]
-    .into_iter()
-    .collect();
-    let placements = Placements::new(&policy(), &links);
-    let Some(Placement::Attach(Class::Guarded, notes)) = placements.get(2) else { panic!("{placements:?}") };
-    assert!(notes[0].to_string().contains("physical member eth0"), "{}", notes[0]);
-    assert_eq!(placements.get(3), Some(&Placement::LeftToMaster(2)));
-    assert_eq!(placements.refused_containers, BTreeSet::from(["br-lan".parse().unwrap()]));
-}
-
-#[test]
-fn a_container_pattern_covers_bridges_only() {
-    let links: Links = [fixture::nic(2, "br-0")].into_iter().collect();
-    let placements = Placements::new(&policy(), &links);
-    let guarded = Placement::Attach(Class::Guarded, vec![Note::NotABridge(Kind::Physical)]);
-    assert_eq!(placements.get(2), Some(&guarded));
-    assert_eq!(placements.refused_containers.len(), 1, "the mirror would take it for a container bridge");
-}
-
-#[test]
 fn the_vpn_in_a_bridge_is_judged_by_the_bridges_name() {
     let links = vec![link(2, "br0", Kind::Bridge), fixture::member(link(3, "wg0", Kind::Tap), 2)];
     assert_eq!(outcome(&policy(), links), ["guarded", "master 2"]);
@@ -99,7 +65,10 @@ fn slaves_of_a_bond_are_left_to_it_and_it_to_its_bridge() {
         fixture::member(link(4, "bond0", Kind::Bond), 5),
         link(5, "br0", Kind::Bridge),
     ];
-    assert_eq!(outcome(&policy(), links), ["master 4", "master 4", "master 5", "guarded"]);
+    assert_eq!(
+        outcome(&policy(), links),
+        ["guarded member of 4", "guarded member of 4", "guarded member of 5", "guarded"]
+    );
 }
 
 #[test]
@@ -131,6 +100,29 @@ fn a_member_of_an_unknown_kind_of_master_is_judged_as_itself() {
     assert_eq!(outcome(&policy(), links), ["guarded", "guarded: UnknownMaster", "guarded"]);
 }
 
+/// What a master leaves to its members nftables judges by the members' names, and so do the programs.
+#[test]
+fn a_member_has_a_program_for_what_its_master_never_sees() {
+    for kind in [Kind::Bridge, Kind::Bond, Kind::Team] {
+        let member = |name: &str| vec![link(2, "m0", kind.clone()), fixture::member(fixture::nic(3, name), 2)];
+        assert_eq!(outcome(&policy(), member("eth0")), ["guarded", "guarded member of 2"]);
+        assert_eq!(outcome(&policy(), member("tailscale0")), ["guarded", "master 2"]);
+        // Named as if it were a container bridge: nftables has to be told that it is none.
+        let links: Links = member("br-x").into_iter().collect();
+        let placements = Placements::new(&policy(), &links);
+        assert_eq!(placements.get(3), Some(&Placement::Member { master: 2, class: Class::Guarded }));
+        assert_eq!(placements.refused_containers, BTreeSet::from(["br-x".parse().unwrap()]));
+        // A trusted master lets nobody in by what it never sees.
+        let trusted = vec![link(2, "wg0", kind.clone()), fixture::member(fixture::nic(3, "eth0"), 2)];
+        assert_eq!(outcome(&policy(), trusted).last().unwrap(), "guarded member of 2");
+        // Without an Ethernet header there is no such address.
+        let layer3 = vec![link(2, "m0", kind.clone()), fixture::member(link(3, "tun0", Kind::Tun), 2)];
+        assert_eq!(outcome(&policy(), layer3), ["guarded", "master 2"]);
+    }
+    let all = vec![link(2, "m0", Kind::Other("openvswitch".to_owned())), fixture::member(fixture::nic(3, "eth0"), 2)];
+    assert_eq!(outcome(&policy(), all), ["guarded", "master 2"]);
+}
+
 #[test]
 fn a_docker_veth_is_never_attached_on_its_way() {
     let bridge = || link(2, "docker0", Kind::Bridge);
@@ -140,7 +132,7 @@ fn a_docker_veth_is_never_attached_on_its_way() {
     assert_eq!(outcome(&policy(), vec![bridge(), fixture::down(veth()), peer()]), ["container", "waiting", "waiting"]);
     let enslaved = fixture::member(fixture::down(veth()), 2);
     assert_eq!(outcome(&policy(), vec![bridge(), enslaved, peer()]), ["container", "master 2", "waiting"]);
-    assert_eq!(outcome(&policy(), vec![bridge(), fixture::member(veth(), 2)]), ["container", "master 2"]);
+    assert_eq!(outcome(&policy(), vec![bridge(), fixture::member(veth(), 2)]), ["container", "guarded member of 2"]);
     // Taken out of the bridge again, it is an interface of this host.
     assert_eq!(outcome(&policy(), vec![bridge(), veth()]), ["container", "guarded"]);
 }

@@ -30,6 +30,10 @@ pub enum HookReason {
     ForeignXdp(u32),
     /// A virtual device, on which native XDP slows down everything else.
     NotPhysical(Kind),
+    /// The driver keeps a frame in one buffer with XDP, and the device can have a larger MTU.
+    ForbidsMtus,
+    /// Its master receives, and judges, nearly all.
+    Member(InterfaceName),
     /// Native XDP was tried; the kernel's words.
     DriverRefused(String),
     /// Native XDP was tried and taken back, because it changed the device; the differences in words.
@@ -49,6 +53,8 @@ impl fmt::Display for HookReason {
             Self::ForeignXdp(id) => write!(f, "another XDP program (id {id}) is attached"),
             Self::NotPhysical(Kind::Physical) => f.write_str("not a physical NIC"),
             Self::NotPhysical(kind) => write!(f, "not a physical NIC ({kind})"),
+            Self::ForbidsMtus => f.write_str("native XDP would forbid larger MTUs"),
+            Self::Member(master) => write!(f, "member of {master}"),
             Self::DriverRefused(error) => write!(f, "driver refused native XDP: {error}"),
             Self::RolledBack(differences) => write!(f, "native XDP taken back, it changed {}", differences.join(", ")),
         }

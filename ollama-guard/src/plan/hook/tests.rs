@@ -46,6 +46,70 @@ fn auto_takes_native_xdp_on_a_bare_nic_only() {
     assert_eq!(auto(vec![link(2, "x0", Kind::Physical)]), tc("not a physical NIC"));
 }
 
+/// What `ip link set mtu 9000` would meet later, by what the kernel says of the device.
+#[test]
+fn auto_takes_native_xdp_only_where_it_forbids_no_mtu() {
+    let nic = |takes_fragments, max| {
+        let mut nic = fixture::nic(2, "eth0");
+        (nic.takes_fragments, nic.mtu.max) = (takes_fragments, max);
+        nic
+    };
+    for (takes_fragments, max, keeps) in [
+        (true, Some(9216), true),
+        (true, None, true),
+        (true, Some(0), true),
+        (false, Some(1500), true),
+        (false, Some(3498), true),
+        (false, Some(3499), false),
+        (false, Some(9216), false),
+        (false, Some(65535), false),
+        (false, Some(0), false), // no limit
+        (false, None, false),    // not told
+    ] {
+        let nic = || nic(takes_fragments, max);
+        let expected = if keeps { native("physical NIC") } else { tc("native XDP would forbid larger MTUs") };
+        assert_eq!(auto(vec![nic()]), expected, "{takes_fragments} {max:?}");
+        assert_eq!(choose(Attach::Xdp, Class::Guarded, vec![nic()]), native("configured"));
+        // Another obstacle is the one that is told.
+        let vlan = fixture::on(link(9, "eth0.10", Kind::Vlan), 2);
+        assert_eq!(auto(vec![nic(), vlan]), tc("has VLAN eth0.10 on top"));
+    }
+}
+
+#[test]
+fn members_get_traffic_control_and_a_qdisc_only_where_its_maker_adds_none() {
+    let choose = |attach, link: &Link| {
+        let policy = AttachPolicy { default: attach, ..AttachPolicy::default() };
+        let choice = Choice::member(&policy, link, &"br0".parse().unwrap());
+        assert_eq!(choice.why.to_string(), "member of br0");
+        choice.candidates
+    };
+    for attach in [Attach::Auto, Attach::Xdp, Attach::XdpGeneric, Attach::Tc] {
+        assert_eq!(choose(attach, &fixture::nic(2, "eth0")), TC);
+        for kind in [Kind::Veth, Kind::Tap] {
+            assert_eq!(choose(attach, &link(2, "x0", kind)), [Hook::Tcx]);
+        }
+    }
+    assert_eq!(choose(Attach::Clsact, &link(2, "x0", Kind::Veth)), CLSACT);
+}
+
+#[test]
+fn who_gives_way_takes_another_hook_and_the_same_one_only_if_there_is_nothing_else() {
+    let give_way = |attach, links: Vec<Link>, alone| {
+        let policy = AttachPolicy { default: attach, ..AttachPolicy::default() };
+        let first = links[0].clone();
+        let links: Links = links.into_iter().collect();
+        Choice::new(&policy, &links, &first, Class::Guarded, &|_| false).giving_way(alone)
+    };
+    let veth = || link(2, "veth0", Kind::Veth);
+    assert_eq!(give_way(Attach::Clsact, vec![veth()], false), [Hook::Tcx, Hook::XdpGeneric]);
+    assert_eq!(give_way(Attach::Auto, vec![veth()], true), [Hook::Tcx, Hook::XdpGeneric, Hook::Clsact]);
+    assert_eq!(give_way(Attach::XdpGeneric, vec![veth()], false), [Hook::XdpGeneric, Hook::Tcx]);
+    let vlan = fixture::on(link(9, "veth0.10", Kind::Vlan), 2);
+    assert_eq!(give_way(Attach::Auto, vec![veth(), vlan], false), [Hook::Tcx]);
+    assert_eq!(give_way(Attach::Auto, vec![link(2, "tun0", Kind::Tun)], true), [Hook::Tcx, Hook::Clsact]);
+}
+
 #[test]
 fn an_interface_on_top_rules_xdp_out_even_if_configured() {
     let with = |kind, name: &str| vec![fixture::nic(2, "eth0"), fixture::on(link(9, name, kind), 2)];

@@ -14,6 +14,10 @@ const REGISTER_1: u32 = 1;
 const REGISTER_2: u32 = 2;
 /// Four bytes after the start of register 1 (`NFT_REG32_01`): the port after the protocol.
 const REGISTER_1_SECOND_WORD: u32 = 9;
+/// The words behind an address at the start of register 1: of IPv4 `NFT_REG32_01` and `_02`, of IPv6 register 2 and
+/// `NFT_REG32_05`.
+const BEHIND_V4: [u32; 2] = [9, 10];
+const BEHIND_V6: [u32; 2] = [REGISTER_2, 13];
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
 const NETWORK_HEADER: u32 = 1;
@@ -21,12 +25,15 @@ const TRANSPORT_HEADER: u32 = 2;
 /// `NFT_DYNSET_OP_UPDATE`
 const UPDATE: u32 = 1;
 
+const META_IIF: u32 = 4;
 const META_L4PROTO: u32 = 16;
 const META_NFPROTO: u32 = 15;
 const META_IIFNAME: u32 = 6;
 const META_OIFNAME: u32 = 7;
 const META_SDIF: u32 = 33;
 const META_SDIFNAME: u32 = 34;
+const CONNTRACK_DIRECTION: u32 = 1;
+const CONNTRACK_STATUS: u32 = 2;
 
 /// The instructions of a rule.
 pub(super) fn of(rule: &Rule) -> Vec<Object> {
@@ -59,6 +66,14 @@ fn condition(condition: &Match) -> Vec<Object> {
             vec![meta(name_of(*device), REGISTER_1), compare(EQUAL, key)]
         }
         Match::NoMember => vec![meta(META_SDIF, REGISTER_1), compare(EQUAL, vec![0; 4])],
+        Match::NoIngress => vec![meta(META_IIF, REGISTER_1), compare(EQUAL, vec![0; 4])],
+        Match::Translated => {
+            /// `IPS_DST_NAT` (`include/uapi/linux/netfilter/nf_conntrack_common.h`)
+            const TRANSLATED: u32 = 1 << 5;
+            let original = [conntrack(CONNTRACK_DIRECTION), compare(EQUAL, vec![0])];
+            let status = [conntrack(CONNTRACK_STATUS), mask(TRANSLATED.to_ne_bytes().to_vec())];
+            original.into_iter().chain(status).chain([compare(NOT_EQUAL, vec![0; 4])]).collect()
+        }
         Match::Devices(set) => {
             vec![meta(META_IIFNAME, REGISTER_1), meta(META_OIFNAME, REGISTER_2), lookup(set, false)]
         }
@@ -67,6 +82,19 @@ fn condition(condition: &Match) -> Vec<Object> {
             payload(TRANSPORT_HEADER, 2, 2, REGISTER_1_SECOND_WORD),
             lookup(set, *negated),
         ],
+        Match::Endpoint { family, set, negated } => {
+            let (offset, length, [protocol, port]) = match family {
+                Family::V4 => (16, 4, BEHIND_V4),
+                Family::V6 => (24, 16, BEHIND_V6),
+            };
+            let parts = [
+                payload(NETWORK_HEADER, offset, length, REGISTER_1),
+                meta(META_L4PROTO, protocol),
+                payload(TRANSPORT_HEADER, 2, 2, port),
+                lookup(set, *negated),
+            ];
+            only(*family).into_iter().chain(parts).collect()
+        }
         Match::ProtocolIsNot(protocol) => {
             vec![meta(META_L4PROTO, REGISTER_1), compare(NOT_EQUAL, vec![protocol.number()])]
         }
@@ -145,6 +173,10 @@ fn expression(name: &str) -> Object {
 
 fn meta(key: u32, register: u32) -> Object {
     expression("meta").with(sys::NFTNL_EXPR_META_KEY, key).with(sys::NFTNL_EXPR_META_DREG, register)
+}
+
+fn conntrack(key: u32) -> Object {
+    expression("ct").with(sys::NFTNL_EXPR_CT_KEY, key).with(sys::NFTNL_EXPR_CT_DREG, REGISTER_1)
 }
 
 fn payload(base: u32, offset: u32, length: u32, register: u32) -> Object {

@@ -31,6 +31,8 @@ pub(in crate::seatbelt) fn set(table: &str, set: &Set, id: u32) -> Object {
         Elements::Names(_) | Elements::Counted => (TYPE_INTERFACE_NAME, 16u32),
         Elements::Inside(_) => (TYPE_INTERFACE_NAME << TYPE_BITS | TYPE_INTERFACE_NAME, 32),
         Elements::Ports(_) => (TYPE_PROTOCOL << TYPE_BITS | TYPE_SERVICE, 8),
+        Elements::V4Endpoints(_) => (TYPE_IPV4 << (2 * TYPE_BITS) | TYPE_PROTOCOL << TYPE_BITS | TYPE_SERVICE, 12),
+        Elements::V6Endpoints(_) => (TYPE_IPV6 << (2 * TYPE_BITS) | TYPE_PROTOCOL << TYPE_BITS | TYPE_SERVICE, 24),
         Elements::V4(_) => (TYPE_IPV4, 4),
         Elements::V6(_) => (TYPE_IPV6, 16),
         Elements::Addresses(_) => (TYPE_FIB_ADDRESS, 4),

@@ -31,6 +31,14 @@ impl Display for Set {
             Elements::Ports(ports) => {
                 ("inet_proto . inet_service", ports.iter().map(|(p, n)| format!("{p} . {n}")).collect())
             }
+            Elements::V4Endpoints(ends) => (
+                "ipv4_addr . inet_proto . inet_service",
+                ends.iter().map(|(ip, p, n)| format!("{ip} . {p} . {n}")).collect(),
+            ),
+            Elements::V6Endpoints(ends) => (
+                "ipv6_addr . inet_proto . inet_service",
+                ends.iter().map(|(ip, p, n)| format!("{ip} . {p} . {n}")).collect(),
+            ),
             Elements::V4(networks) => ("ipv4_addr; flags interval", networks.iter().map(ToString::to_string).collect()),
             Elements::V6(networks) => ("ipv6_addr; flags interval", networks.iter().map(ToString::to_string).collect()),
             Elements::Addresses(kinds) => ("fib_addrtype", kinds.iter().map(ToString::to_string).collect()),
@@ -58,13 +66,9 @@ impl Display for Set {
 impl Display for Chain {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n\tchain {} {{", self.name)?;
-        if let Some(hook) = self.hook {
-            let priority = match hook.priority() {
-                0 => "filter".to_owned(),
-                -300 => "raw".to_owned(),
-                other => other.to_string(),
-            };
-            writeln!(f, "\t\ttype filter hook {} priority {priority}; policy accept;", hook.as_str())?;
+        if let Some(place) = self.hook {
+            let (hook, priority) = (place.hook_name(), place.priority());
+            writeln!(f, "\t\ttype filter hook {hook} priority {priority}; policy accept;")?;
         }
         for rule in &self.rules {
             writeln!(f, "\t\t{rule}")?;
@@ -125,8 +129,17 @@ impl Display for Match {
             Self::Device { device, set, negated } => write!(f, "{device} {}@{set}", not(negated)),
             Self::DeviceIs(device, name) => write!(f, "{device} \"{name}\""),
             Self::NoMember => write!(f, "meta sdif 0"),
+            Self::NoIngress => write!(f, "meta iif 0"),
+            Self::Translated => write!(f, "ct direction original ct status dnat"),
             Self::Devices(set) => write!(f, "iifname . oifname @{set}"),
             Self::Port { set, negated } => write!(f, "meta l4proto . th dport {}@{set}", not(negated)),
+            Self::Endpoint { family, set, negated } => {
+                let ip = match family {
+                    Family::V4 => "ip",
+                    Family::V6 => "ip6",
+                };
+                write!(f, "{ip} daddr . meta l4proto . th dport {}@{set}", not(negated))
+            }
             Self::ProtocolIsNot(Protocol::Tcp) => write!(f, "meta l4proto != tcp"),
             Self::ProtocolIsNot(Protocol::Udp) => write!(f, "meta l4proto != udp"),
             Self::ProtocolIsNeither => write!(f, "meta l4proto != tcp meta l4proto != udp"),

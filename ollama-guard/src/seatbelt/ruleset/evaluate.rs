@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::interval::Edge;
-use super::{Device, Elements, Family, Hook, Match, Rule, Ruleset, Verdict};
-use crate::policy::InterfaceName;
+use super::{Device, Elements, Family, Hook, Match, Place, Rule, Ruleset, Verdict};
+use crate::policy::{InterfaceName, Protocol};
 
 /// What the rules can see of a packet at one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +19,26 @@ pub struct PacketFacts {
     pub member: Option<InterfaceName>,
     /// Who sent it.
     pub source: IpAddr,
-    /// What the routing tables say of its destination.
+    /// Where it is going.
+    pub address: IpAddr,
+    /// What the routing tables say of that.
     pub destination: AddressType,
     /// What it carries.
     pub transport: Transport,
+    /// How it goes on.
+    pub carried: Carried,
+}
+
+/// How a packet that is not for this host goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carried {
+    /// Routed.
+    #[default]
+    Routed,
+    /// From port to port of a bridge, shown to the table by `br_netfilter`.
+    Bridged,
+    /// The same, after DNAT gave it another destination behind the same bridge.
+    BridgedTranslated,
 }
 
 /// What nftables can read of a packet's transport header.
@@ -80,10 +96,20 @@ impl Ruleset {
 
     /// The rules that matched, in order.
     pub fn trace(&self, packet: &PacketFacts) -> Vec<&Rule> {
-        let mut matched = Vec::new();
-        let mut chain = self.chains.iter().find(|chain| chain.hook == Some(packet.hook));
+        let mut matched: Vec<&Rule> = Vec::new();
+        for place in Place::ALL.into_iter().filter(|place| place.hook == packet.hook) {
+            self.walk(place, packet, &mut matched);
+            if matched.last().is_some_and(|rule| rule.verdict == Verdict::Drop) {
+                break;
+            }
+        }
+        matched
+    }
+
+    fn walk<'a>(&'a self, place: Place, packet: &PacketFacts, matched: &mut Vec<&'a Rule>) {
+        let mut chain = self.chains.iter().find(|chain| chain.hook == Some(place));
         'chains: while let Some(current) = chain {
-            for rule in current.rules.iter().filter(|rule| rule.matches.iter().all(|m| self.holds(m, packet))) {
+            for rule in current.rules.iter().filter(|rule| rule.matches.iter().all(|m| self.holds(m, packet, place))) {
                 matched.push(rule);
                 match &rule.verdict {
                     Verdict::Continue | Verdict::Note(..) => {}
@@ -96,10 +122,9 @@ impl Ruleset {
             }
             break;
         }
-        matched
     }
 
-    fn holds(&self, condition: &Match, packet: &PacketFacts) -> bool {
+    fn holds(&self, condition: &Match, packet: &PacketFacts, place: Place) -> bool {
         let name = |device| match device {
             Device::Ingress => Some(&packet.ingress),
             Device::Egress => packet.egress.as_ref(),
@@ -109,11 +134,19 @@ impl Ruleset {
             Match::Device { device, set, negated } => self.has_name(set, name(*device)) != *negated,
             Match::DeviceIs(device, wanted) => name(*device) == Some(wanted),
             Match::NoMember => packet.member.is_none(),
+            Match::NoIngress => place.hook_name() == "postrouting" && packet.carried != Carried::Routed,
+            Match::Translated => packet.carried == Carried::BridgedTranslated,
             Match::Devices(set) => {
                 packet.egress.as_ref() == Some(&packet.ingress) && self.has_name(set, Some(&packet.ingress))
             }
             Match::Port { set, negated } => match packet.transport {
                 Transport::Port(protocol, port) => self.has_port(set, protocol, port) != *negated,
+                _ => false,
+            },
+            Match::Endpoint { family, set, negated } => match packet.transport {
+                Transport::Port(protocol, port) if packet.family() == *family => {
+                    self.has_endpoint(set, packet.address, protocol, port) != *negated
+                }
                 _ => false,
             },
             Match::ProtocolIsNot(wanted) => packet.protocol().is_some_and(|number| number != wanted.number()),
@@ -145,6 +178,19 @@ impl Ruleset {
     fn has_port(&self, set: &str, protocol: u8, port: u16) -> bool {
         match self.elements(set) {
             Some(Elements::Ports(ports)) => ports.iter().any(|(p, number)| p.number() == protocol && *number == port),
+            _ => false,
+        }
+    }
+
+    fn has_endpoint(&self, set: &str, address: IpAddr, protocol: u8, port: u16) -> bool {
+        let same = |of: Protocol, number: u16| of.number() == protocol && number == port;
+        match (self.elements(set), address) {
+            (Some(Elements::V4Endpoints(ends)), IpAddr::V4(ip)) => {
+                ends.iter().any(|end| end.0 == ip && same(end.1, end.2))
+            }
+            (Some(Elements::V6Endpoints(ends)), IpAddr::V6(ip)) => {
+                ends.iter().any(|end| end.0 == ip && same(end.1, end.2))
+            }
             _ => false,
         }
     }

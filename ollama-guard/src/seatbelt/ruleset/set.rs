@@ -1,6 +1,7 @@
 //! Named sets and what they hold.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -26,6 +27,10 @@ pub enum Elements {
     Inside(BTreeSet<InterfaceName>),
     /// `type inet_proto . inet_service`
     Ports(BTreeSet<(Protocol, u16)>),
+    /// `type ipv4_addr . inet_proto . inet_service`
+    V4Endpoints(BTreeSet<(Ipv4Addr, Protocol, u16)>),
+    /// `type ipv6_addr . inet_proto . inet_service`
+    V6Endpoints(BTreeSet<(Ipv6Addr, Protocol, u16)>),
     /// `type ipv4_addr; flags interval`
     V4(BTreeSet<Ipv4Net>),
     /// `type ipv6_addr; flags interval`
@@ -78,10 +83,13 @@ impl Elements {
                 let padded = interval::padded(name.as_str().as_bytes(), 0);
                 [padded.clone(), padded].concat()
             })),
-            Self::Ports(ports) => points(ports.iter().map(|(protocol, port)| {
-                let [high, low] = port.to_be_bytes();
-                vec![protocol.number(), 0, 0, 0, high, low, 0, 0]
-            })),
+            Self::Ports(ports) => points(ports.iter().map(|(protocol, port)| place(&[], *protocol, *port))),
+            Self::V4Endpoints(ends) => {
+                points(ends.iter().map(|(ip, protocol, port)| place(&ip.octets(), *protocol, *port)))
+            }
+            Self::V6Endpoints(ends) => {
+                points(ends.iter().map(|(ip, protocol, port)| place(&ip.octets(), *protocol, *port)))
+            }
             Self::Addresses(kinds) => points(kinds.iter().map(|kind| kind.number().to_ne_bytes().to_vec())),
             Self::Counted | Self::Conversations(_) => Vec::new(),
         }
@@ -110,6 +118,12 @@ impl Elements {
 
 /// See [`Elements::is_long`].
 const LONG: usize = 4096;
+
+/// The fields of a concatenation are padded to words.
+fn place(address: &[u8], protocol: Protocol, port: u16) -> Vec<u8> {
+    let [high, low] = port.to_be_bytes();
+    [address, &[protocol.number(), 0, 0, 0, high, low, 0, 0]].concat()
+}
 
 fn points(keys: impl Iterator<Item = Vec<u8>>) -> Vec<Edge> {
     keys.map(|key| Edge { key, is_end: false }).collect()

@@ -41,12 +41,21 @@ pub(crate) struct Variant {
     /// `None`: that depends on the kernel.
     unguarded: Option<Fate>,
     hides: bool,
+    hides_from_rules: bool,
+    deceives_rules: bool,
 }
 
 impl Variant {
     /// Which an unguarded host answers, until one of the other methods says otherwise.
     pub(crate) fn new(name: &'static str, frames: fn(Aim) -> Vec<Vec<u8>>) -> Self {
-        Self { name, frames, unguarded: Some(Fate::Answered), hides: false }
+        Self {
+            name,
+            frames,
+            unguarded: Some(Fate::Answered),
+            hides: false,
+            hides_from_rules: false,
+            deceives_rules: false,
+        }
     }
 
     /// The program gets a connection by it, without any handshake.
@@ -72,6 +81,20 @@ impl Variant {
     /// The eBPF layer cannot find its port, and drops it whatever the port is. (The nftables layer reads on.)
     pub(crate) fn hides_its_port(self) -> Self {
         Self { hides: true, ..self }
+    }
+
+    /// Nor can rules, unless connection tracking has put its fragments together before.
+    pub(crate) fn hides_its_port_from_rules_too(self) -> Self {
+        Self { hides: true, hides_from_rules: true, ..self }
+    }
+
+    /// Rules read another port than the kernel does: they alone let it through, which the documentation says.
+    pub(crate) fn deceives_rules(self) -> Self {
+        Self { deceives_rules: true, ..self }
+    }
+
+    fn is_hidden_from(&self, layers: Layers, is_tracked: bool) -> bool {
+        if layers.counts() { self.hides } else { self.hides_from_rules && !is_tracked }
     }
 }
 
@@ -157,9 +180,10 @@ impl Frames {
         let service = format!("[[service]]\nname = \"ollama\"\nports = [{PORT}]\nprotocols = {protocols}\n");
         let _guard = guard(&scene.world.guard, layers, &format!("{service}{TRUSTED}"))?;
         let lost = Some(Fate::Lost);
-        scene.see("a guarded host", internet, PORT, |_| lost)?;
+        let is_deceived = |variant: &Variant| variant.deceives_rules && !layers.counts();
+        scene.see("a guarded host", internet, PORT, |variant| if is_deceived(variant) { None } else { lost })?;
         scene.see("a guarded host, another port", internet, OTHER, |variant| {
-            if variant.hides && layers.counts() { lost } else { variant.unguarded }
+            if variant.is_hidden_from(layers, !self.rules.is_empty()) { lost } else { variant.unguarded }
         })?;
         scene.see("a guarded host, a trusted interface", lan, PORT, |variant| variant.unguarded)
     }
@@ -219,6 +243,9 @@ impl<'a> Scene<'a> {
                 if audit.udp { Ear::Udp(UdpEcho::start(ns, port)?) } else { Ear::Tcp(Listener::http(ns, port)?) },
             ))
         };
+        for side in [&internet, &lan] {
+            world.guard.takes(side.guard.v6.into())?;
+        }
         let ears = [PORT, OTHER].into_iter().map(listen).collect::<Result<_>>()?;
         Ok(Self { audit, world, internet, lan, ears, next_mark: 20_000.into() })
     }
