@@ -334,6 +334,11 @@ pub struct AllowKeyV6 {
     pub address: [u8; 16],
 }
 
+/// Entries of the map `began`; the oldest make room.
+pub const CONVERSATIONS: u32 = 1 << 12;
+/// How long a conversation is known after its last packet, in nanoseconds: a day.
+pub const CONVERSATION_AGE: u64 = 86_400_000_000_000;
+
 /// Key of the map `proxied`: where the proxy of a port listens. Two addresses are none: the unspecified one of a family
 /// stands for all of this host's, and the one of family 0 says that the port is a proxied one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
@@ -357,12 +362,13 @@ pub const STATE_SIZE: usize = 1 << 16;
 
 const _: () = {
     assert!(size_of::<Rules>() == 16 + 2 * 8192 + 65536);
-    assert!(size_of::<InterfaceCounters>() == 16 * 12 * 16 + 40);
+    assert!(size_of::<InterfaceCounters>() == 16 * 13 * 16 + 40);
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<SourceCounters>() == 24);
     assert!(size_of::<Pending>() == 72);
     assert!(size_of::<Gate>() == 80 + 72 * PENDING_SLOTS + 4 * GATE_SLOTS);
     assert!(size_of::<Event>() == 88);
+    assert!(size_of::<crate::Conversation>() == 40);
     assert!(size_of::<AllowKeyV4>() == 8 && size_of::<AllowKeyV6>() == 20);
     assert!(size_of::<ProxiedKey>() == 20);
     // A per-CPU value may be 32 KiB at most (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).

@@ -145,7 +145,7 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u64 {
 
 #[unsafe(no_mangle)]
 extern "C" fn act_tc(skb: *mut __sk_buff, bits: u64) -> u64 {
-    enact(skb, &Frame { skb }, &policy(skb), Suspect::from_bits(bits))
+    enact(skb, &Frame { skb }, &policy(skb).unanswered(), Suspect::from_bits(bits))
 }
 
 #[unsafe(no_mangle)]

@@ -17,6 +17,7 @@ pub mod events;
 pub mod exit;
 pub mod exporter;
 pub mod findings;
+mod flows;
 pub mod links;
 pub mod logs;
 mod netlink;

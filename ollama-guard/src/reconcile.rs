@@ -28,6 +28,7 @@ use crate::clock;
 use crate::config::lockout::{self, Listener, Spared};
 use crate::datapath::State;
 use crate::findings::{self, Finding};
+use crate::flows::{Ground, Sweeper};
 use crate::links::Links;
 use crate::plan::class::Placements;
 use crate::plan::services::ServiceTable;
@@ -63,6 +64,8 @@ pub struct Reconciler {
     memory: wall::Memory,
     lowered: wall::Lowered,
     proxies: Proxies,
+    /// Ends connections from before.
+    flows: Sweeper,
     /// What was last said of each interface, so that it is said once.
     told: BTreeMap<u32, String>,
     /// The state last written down; at first, by an earlier run.
@@ -103,6 +106,7 @@ impl Reconciler {
             memory: wall::Memory::default(),
             lowered: wall::Lowered::default(),
             proxies: Proxies::resume(earlier.as_ref().map(|state| state.derived.clone()).unwrap_or_default()),
+            flows: Sweeper::default(),
             told: BTreeMap::new(),
             written: earlier,
             unwritten: None,
@@ -153,6 +157,7 @@ impl Reconciler {
         }
         if policy != self.policy {
             self.seatbelt.forget();
+            self.flows.policy_changed();
             self.lowered = wall::Lowered::default();
             self.is_new = true;
         }
@@ -214,6 +219,9 @@ impl Reconciler {
             }
         }
         self.proxies.look(&self.policy.services);
+        // What the policy refuses comes in no more.
+        let ground = Ground::new(&links, &placements);
+        self.flows.passed(&self.policy, &self.services, ground, pass.is_complete());
         Ok(pass)
     }
 

@@ -101,7 +101,7 @@ fn ephemeral(policy: &Policy, range: &RangeInclusive<u16>) -> Option<Finding> {
     let mut ports = policy.services.iter().flat_map(|service| &service.ports);
     let port = ports.find(|port| range.contains(&port.get()))?;
     let problem = format!(
-        "port {port} is one that Linux picks for outgoing connections ({} to {}), whose answers would be dropped",
+        "port {port} is one that Linux picks for outgoing connections ({} to {}), which may then miss their answers",
         range.start(),
         range.end()
     );
