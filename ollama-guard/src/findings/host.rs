@@ -96,7 +96,8 @@ fn is_public(source: IpAddr) -> bool {
     }
 }
 
-/// The answers to this machine's own connections come back to such a port, and would be dropped.
+/// The service cannot listen on a port that a connection of this host has, and answers to such a connection pass only if its
+/// start was seen: not before Linux 6.6, not for UDP, not from before the guard.
 fn ephemeral(policy: &Policy, range: &RangeInclusive<u16>) -> Option<Finding> {
     let mut ports = policy.services.iter().flat_map(|service| &service.ports);
     let port = ports.find(|port| range.contains(&port.get()))?;
