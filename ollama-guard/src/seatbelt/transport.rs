@@ -19,6 +19,9 @@ use super::object::{Kind, Object};
 /// Room for one datagram of a dump (the kernel sizes them by the reader's buffer, up to 32 KiB).
 const RECEIVE: usize = 1 << 16;
 
+/// Bytes of answers that may wait.
+const ANSWERS: usize = 1 << 22;
+
 /// Attempts at a dump that nobody else's change interrupts.
 const DUMP_ATTEMPTS: usize = 20;
 
@@ -71,6 +74,8 @@ impl Netlink {
         let netlink = Self(socket);
         fcntl(&netlink, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|why| failed(why.into()))?;
         fcntl(&netlink, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|why| failed(why.into()))?;
+        // Each message of a batch that is refused is answered with a copy of it: room for all, or nobody learns why.
+        let _ = setsockopt(&netlink, sockopt::RcvBufForce, &ANSWERS);
         Ok(netlink)
     }
 
