@@ -107,7 +107,14 @@ fn every_face_says_what_was_sent() -> Result<()> {
     let table = Table::of(&guard, "status")?;
     for (row, passed, dropped) in [(&inet0, 0, all), (&lan0, friend, 0)] {
         let name = row["name"].as_str().context("name")?;
-        let expected = [name, &text(&row["class"]), &text(&row["hook"]), &grouped(passed), &grouped(dropped)];
+        let expected = [
+            name,
+            &text(&row["access"]),
+            &text(&row["class"]),
+            &text(&row["hook"]),
+            &grouped(passed),
+            &grouped(dropped),
+        ];
         ensure!(table.row(name)?.starts_with(&expected.map(str::to_owned)), "{expected:?}: {}", table.0);
     }
     let table = Table::of(&guard, "sources")?;

@@ -116,7 +116,7 @@ fn the_command_returns_when_the_policy_is_in_force() -> Result<()> {
     let output = guard.command(&["reload"])?;
     ensure!(output.status.code() == Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     silent(&webui, 3000, &attempts([&internet]))?;
-    assert_eq!(guard.status()?["services"][0]["name"], "webui");
+    assert_eq!(guard.status()?["services"][1]["name"], "webui");
     guard.configure("profle = \"lan\"")?;
     let output = guard.command(&["reload"])?;
     let said = String::from_utf8_lossy(&output.stderr);
