@@ -100,7 +100,8 @@ fn observe_counts_and_drops_nothing(layers: Layers) -> Result<()> {
     let screen = guard.command(&["status"])?;
     assert_eq!(screen.status.code(), Some(3));
     let screen = String::from_utf8_lossy(&screen.stdout);
-    assert!(screen.lines().next().is_some_and(|line| line.contains("OBSERVING")), "{screen}");
+    let is_told = |line: &str| line.ends_with("OPEN: observe mode drops nothing");
+    assert!(screen.lines().next().is_some_and(is_told) && screen.contains("OBSERVING"), "{screen}");
 
     if layers.counts() {
         let table = String::from_utf8_lossy(&guard.command(&["sources"])?.stdout).into_owned();
