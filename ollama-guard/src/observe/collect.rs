@@ -17,6 +17,7 @@ use super::snapshot::{Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
 use crate::clock;
 use crate::config::lockout::{self, Spared};
 use crate::datapath::{PinDirectory, State, Wall};
+use crate::findings::Weight;
 use crate::links::Links;
 use crate::plan::class::Placements;
 use crate::policy::{ContainerAccess, Layers, Mode, Paths};
@@ -75,7 +76,9 @@ fn look(paths: &Paths, config: &Path) -> anyhow::Result<(Snapshot, bool)> {
     snapshot.problems.extend(derived::problems(&state));
     snapshot.problems.extend(state.spared.iter().map(spared));
     let found = findings::on_host(&state.policy, &links, &placements, Some(&reading));
-    snapshot.problems.extend(state.findings.iter().cloned().chain(found).map(Problem::from));
+    let found: Vec<_> = state.findings.iter().cloned().chain(found).collect();
+    snapshot.opened = found.iter().any(|one| one.weight == Weight::Opens);
+    snapshot.problems.extend(found.into_iter().map(Problem::from));
     sources::collect(&mut snapshot, &mut reading, &state, &links);
     describe(&mut snapshot, &state);
     let now = match (record::read(&paths.run)?, &wall) {
@@ -96,6 +99,7 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
         layers: Layers { wall: true, seatbelt: true },
         container_access: ContainerAccess::Deny,
         allowed: Some(0),
+        opened: false,
         services: Vec::new(),
         derived: Vec::new(),
         up: None,

@@ -20,6 +20,7 @@ pub(crate) fn day() -> Snapshot {
         layers: policy.layers,
         container_access: policy.container_access,
         allowed: Some(0),
+        opened: false,
         services: policy.services,
         derived: Vec::new(),
         up: Some(Duration::from_hours(75)),

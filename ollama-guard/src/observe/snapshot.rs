@@ -31,6 +31,9 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// How many `[[allow]]` there are; none if they are too many to be written down.
     pub allowed: Option<usize>,
+    /// The policy itself opens a guarded port to strangers, or may: `problems` says how.
+    #[serde(default)]
+    pub opened: bool,
     /// Ports that are guarded because a proxy leads from them to one of these.
     pub derived: Vec<DerivedPort>,
     /// How long the policy's programs have been in the kernel; none if there are none.

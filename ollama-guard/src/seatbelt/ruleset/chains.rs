@@ -275,7 +275,7 @@ impl Judge<'_> {
                 }
                 rules
             }
-            _ => vec![],
+            Hook::Input => vec![],
         }
     }
 
