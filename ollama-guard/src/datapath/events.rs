@@ -23,7 +23,7 @@ pub struct EventRing {
     gate: Map<u32, Gate>,
 }
 
-/// Who sent what where, and what became of it: events tell of each such sender by itself.
+/// Who sent what where, and what became of it: events tell of each such source by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventKey {
     /// Its address.
@@ -36,7 +36,7 @@ pub struct EventKey {
     pub fate: Fate,
 }
 
-/// A sender's stay among those that a CPU watches closely. A slot holds one at a time.
+/// A source's stay among those that a CPU watches closely. A slot holds one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stay {
     /// The CPU.
@@ -54,7 +54,7 @@ pub struct EventReading {
     pub key: EventKey,
     /// The verdict with its reason.
     pub outcome: Outcome,
-    /// Where the packet was going; none if it said so only in part, and for what was left to tell when a sender's stay
+    /// Where the packet was going; none if it said so only in part, and for what was left to tell when a source's stay
     /// ended.
     pub destination: Option<IpAddr>,
     /// Destination port, if it can be read.
@@ -71,7 +71,7 @@ pub struct EventReading {
     pub count: u64,
 }
 
-/// A sender that fell silent.
+/// A source that fell silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rest {
     /// The stay.

@@ -173,7 +173,7 @@ pub enum SeatbeltState {
     Unknown(String),
 }
 
-/// One sender. Many share their names.
+/// One source. Many share their names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Its address.

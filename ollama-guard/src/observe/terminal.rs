@@ -1,4 +1,4 @@
-//! What the terminal takes: its width, and colours by meaning.
+//! What the terminal takes: its width, and colors by meaning.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,13 +24,13 @@ impl Style {
         Self { width, color: takes_color() }
     }
 
-    /// The text in a tone, or plain where colours are not wanted.
+    /// The text in a tone, or plain where colors are not wanted.
     pub fn tone<'a>(&self, text: &'a str, tone: Option<Tone>) -> impl fmt::Display + use<'a> {
         Toned { text, tone: tone.filter(|_| self.color) }
     }
 }
 
-/// Are colours wanted on a terminal? Not if `NO_COLOR` is set and not empty (no-color.org) or the terminal is dumb.
+/// Are colors wanted on a terminal? Not if `NO_COLOR` is set and not empty (no-color.org) or the terminal is dumb.
 pub fn takes_color() -> bool {
     let set = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
@@ -66,7 +66,7 @@ fn ascii(text: &str) -> String {
     plain
 }
 
-/// The colours in use, by meaning. Nothing but meaning is coloured.
+/// The colors in use, by meaning. Nothing but meaning is colored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     /// As it should be.

@@ -1,6 +1,6 @@
 //! The netlink socket: batches out, errors back to what caused them, dumps in.
 //!
-//! nfnetlink works while the sender sleeps in `send` (`net/netfilter/nfnetlink.c`): when that returns, the batch is
+//! nfnetlink works while the source sleeps in `send` (`net/netfilter/nfnetlink.c`): when that returns, the batch is
 //! committed or aborted and every answer waits in our queue. So nothing here blocks or times out.
 
 use std::io::{self, ErrorKind};

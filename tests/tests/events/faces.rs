@@ -1,4 +1,4 @@
-//! The log, `events --json`, `status` and `sources` as tables and as JSON, `/metrics` and the sender's own count say the same.
+//! The log, `events --json`, `status` and `sources` as tables and as JSON, `/metrics` and the source's own count say the same.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -59,7 +59,7 @@ fn every_face_says_what_was_sent() -> Result<()> {
         // A friend's packets are no events.
         send(&lan.ns, lan.own.v4.into(), lan.guard.v4.into(), size)?;
         let all: u64 = sent.iter().sum();
-        // What a sender sent last is told once it is silent.
+        // What a source sent last is told once it is silent.
         wait::until(format!("events of {all} packets"), SOON, || reader.packets() >= all)
             .with_context(|| reader.0.log())?;
     }

@@ -1,4 +1,4 @@
-//! More senders than there is room for: who made room is counted, and the sums stay right.
+//! More sources than there is room for: who made room is counted, and the sums stay right.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tests::{require, requires, wait};
 use super::METRICS;
 
 const SENDERS: u64 = 3_000;
-/// Senders that a processor looks up at first sight, again and again, without taking them for a flood: see the gate in
+/// Sources that a processor looks up at first sight, again and again, without taking them for a flood: see the gate in
 /// `ollama_guard_common::abi`.
 const CALM: (u64, Duration) = (8, Duration::from_millis(9));
 

@@ -61,12 +61,12 @@ pub(super) fn of_sources(ledger: &Ledger) -> [Family; 2] {
     [
         family(
             "ollama_guard_source_packets",
-            "Packets by sender; other is everybody without a series of their own.",
+            "Packets by source; other is every source without a series of its own.",
             series(|shown| shown.packets.iter().sum()),
         ),
         family(
             "ollama_guard_source_dropped_packets",
-            "Dropped packets by sender, as in ollama_guard_source_packets_total.",
+            "Dropped packets by source, as in ollama_guard_source_packets_total.",
             series(|shown| shown.packets[Fate::Dropped as usize]),
         ),
     ]
@@ -102,7 +102,7 @@ fn state(snapshot: &Snapshot) -> Vec<Family> {
         gauge("ollama_guard_sources_tracked", "Senders the kernel remembers.", snapshot.sources_tracked as f64),
         gauge(
             "ollama_guard_unattributed_packets",
-            "Counted packets that no remembered sender accounts for.",
+            "Counted packets that no tracked source accounts for.",
             snapshot.unattributed_packets as f64,
         ),
         counter(

@@ -137,7 +137,7 @@ impl Ledger {
 /// Notes what the kernel says of each source; returns those without a series, if there is `room` for any.
 fn read<'a>(groups: &mut Groups<'a>, sources: &'a [Source], room: bool, now: Duration) -> Vec<Newcomer<'a>> {
     let mut newcomers = Vec::new();
-    // Many in a row share their names: neighbours by address come in by the same interface.
+    // Many in a row share their names: neighbors by address come in by the same interface.
     for sources in sources.chunk_by(|a, b| Arc::ptr_eq(&a.interface, &b.interface) && a.service == b.service) {
         let Some(first) = sources.first() else { continue };
         let labels = (&*first.interface, first.service.as_deref());
