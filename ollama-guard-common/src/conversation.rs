@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::{Address, Network, Packet};
+use crate::{Address, Network, Packet, Protocol};
 
 /// Both ends of a connection that began here: the key of the map `began`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable)]
@@ -62,10 +62,13 @@ pub fn answers<P: Packet + ?Sized>(packet: &P, network: Network) -> Option<Conve
     })
 }
 
-/// Does it look like no SYN without ACK? To be asked first, because of a flood: nearly all that is refused are such SYNs. If
-/// this is not where the flags are, [`answers`] tells.
+/// Is it a TCP segment that does not look like a SYN without ACK? Asked first, because of a flood: nearly all that is dropped
+/// is such SYNs. If the flags are elsewhere, [`answers`] tells.
 #[inline(always)]
-pub(crate) fn may_answer<P: Packet + ?Sized>(packet: &P, network: Network) -> bool {
+pub fn may_answer<P: Packet + ?Sized>(packet: &P, protocol: Protocol, network: Network) -> bool {
+    if !matches!(protocol, Protocol::Tcp) {
+        return false;
+    }
     let flags = match network {
         Network::V4(offset) => packet.read::<[u16; 1]>(offset + 32),
         Network::V6(offset) => packet.read::<[u16; 1]>(offset + 52),

@@ -164,8 +164,8 @@ fn outcome<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspe
         }
     }
     if suspect.ambiguity.is_none()
-        && let (Some(Protocol::Tcp), Some(network)) = (suspect.protocol, suspect.network)
-        && may_answer(packet, network)
+        && let (Some(protocol), Some(network)) = (suspect.protocol, suspect.network)
+        && may_answer(packet, protocol, network)
         && policy.began_here(packet, network)
     {
         return Outcome::PassedReply;
