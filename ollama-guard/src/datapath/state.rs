@@ -13,7 +13,7 @@ use super::{DatapathError, ProgramKey};
 use crate::config::lockout::{Listener, Spared};
 use crate::derived::{DerivedPort, Unknown};
 use crate::plan::services::ServiceTable;
-use crate::policy::Policy;
+use crate::policy::{InterfaceName, Policy};
 
 /// What the loader last enforced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,11 +35,23 @@ pub struct State {
     /// Ports that lead to a guarded one, found on this host.
     #[serde(default)]
     pub derived: Vec<DerivedPort>,
+    /// Bridges whose programs have the first word where `br_netfilter` is loaded.
+    #[serde(default)]
+    pub judged: BTreeSet<InterfaceName>,
     /// What nftables had caught, by interface, when the programs last changed: it was there before they were.
     #[serde(default)]
     pub caught_before: BTreeMap<String, u64>,
     /// How often the nftables table was repaired.
     pub repairs: u64,
+    /// How often the program of an interface, or its pin, was put back.
+    #[serde(default)]
+    pub hook_repairs: u64,
+    /// The last of all repairs.
+    #[serde(default)]
+    pub last_repair: Option<Event>,
+    /// The last reload failed, for this reason: the policy before it is in force.
+    #[serde(default)]
+    pub reload_failure: Option<Event>,
     /// Sources removed with their interfaces.
     #[serde(default)]
     pub forgotten: u64,
@@ -61,6 +73,15 @@ pub struct State {
     /// By these listeners, as far as known.
     #[serde(default)]
     pub ways_in: Vec<Listener>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Seconds since the Unix epoch.
+    pub at: u64,
+    /// In words.
+    pub what: String,
 }
 
 /// What comes into force.

@@ -39,6 +39,8 @@ pub(crate) fn day() -> Snapshot {
         unattributed_packets: 0,
         source_evictions: 0,
         events_lost: 0,
+        hook_repairs: 0,
+        last_repair: None,
         problems: Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ use ollama_guard_common::{Fate, Reason};
 
 use super::super::snapshot::{Attachment, Interface, Snapshot};
 use super::super::terminal::{Style, Tone};
-use super::super::text::{grouped, joined, packets, printable};
+use super::super::text::{ago, grouped, joined, packets, printable};
 use super::paragraph;
 use crate::class::Class;
 use crate::policy::{ContainerAccess, Mode};
@@ -35,6 +35,20 @@ pub(super) fn derived(out: &mut impl Write, snapshot: &Snapshot, width: usize, s
         writeln!(out, "{}", style.tone(&line, tone))?;
     }
     Ok(())
+}
+
+/// What somebody removed or changed and is as before, if there was anything.
+pub(super) fn repairs(out: &mut impl Write, snapshot: &Snapshot, width: usize) -> fmt::Result {
+    let Some(last) = &snapshot.last_repair else { return Ok(()) };
+    let all = snapshot.hook_repairs + snapshot.seatbelt.repairs;
+    let times = if all > 1 { format!(" · {} repairs in all", grouped(all)) } else { String::new() };
+    writeln!(
+        out,
+        "{:width$}somebody removed or changed {}, {}{times}",
+        "repaired",
+        printable(&last.what),
+        ago(last.age)
+    )
 }
 
 /// What is not known of senders, if there is anything.
