@@ -134,13 +134,13 @@ fn a_translation_away_from_the_port_opens_nothing_and_hides_nothing() -> Result<
             }
             guard.down()?;
         }
-        let guard = Guard::start(&world.guard, UDP)?;
+        let mut guard = Guard::start(&world.guard, UDP)?;
         silent(listener, PORT, &attempts([&internet]))?;
         let source = internet.own.v4.into();
         guard.status_when("it to be told", |_| {
             dropped_by_source(&guard, source, "vmbr0").is_ok_and(|count| count > 0)
         })?;
-        drop(guard);
+        guard.down()?;
         world.guard.nft("delete table inet other")?;
     }
     Ok(())
