@@ -163,7 +163,7 @@ pub struct InterfaceCounters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct LastDrop {
-    /// `CLOCK_MONOTONIC`, nanoseconds; 0: none yet.
+    /// `CLOCK_BOOTTIME`, nanoseconds; 0: none yet.
     pub at: u64,
     /// [`crate::Address`]'s words, of its source.
     pub source: [u32; 4],
@@ -207,7 +207,7 @@ impl SourceKey {
 pub struct SourceCounters {
     /// Packets and bytes.
     pub counter: Counter,
-    /// `CLOCK_MONOTONIC` of the newest, nanoseconds.
+    /// `CLOCK_BOOTTIME` of the newest, nanoseconds.
     pub last_seen: u64,
 }
 
@@ -220,7 +220,7 @@ pub struct Pending {
     pub key: SourceKey,
     /// How much.
     pub counters: SourceCounters,
-    /// When the last [`Event`] of this source was due, `CLOCK_MONOTONIC` nanoseconds.
+    /// When the last [`Event`] of this source was due, `CLOCK_BOOTTIME` nanoseconds.
     pub event_due: u64,
     /// How many of these packets events have told of.
     pub told: u64,
@@ -240,15 +240,15 @@ pub const GATE_SLOTS: usize = 1 << 12;
 pub struct Gate {
     /// The kernel's tick when `now` was read.
     pub tick: u64,
-    /// `CLOCK_MONOTONIC` in nanoseconds, read once a tick: reading it costs more than all the counting.
+    /// `CLOCK_BOOTTIME` in nanoseconds, read once a tick: reading it costs more than all the counting.
     pub now: u64,
-    /// When the current window began, `CLOCK_MONOTONIC` nanoseconds.
+    /// When the current window began, `CLOCK_BOOTTIME` nanoseconds.
     pub window: u64,
     /// Sources admitted at first sight, less those that windows gave back.
     pub admitted: u64,
     /// Events that were due and not sent, since the map was made.
     pub events_lost: u64,
-    /// When the current second of the events' budget began, `CLOCK_MONOTONIC` nanoseconds.
+    /// When the current second of the events' budget began, `CLOCK_BOOTTIME` nanoseconds.
     pub second: u64,
     /// Events sent in this second.
     pub events: u64,
@@ -278,7 +278,7 @@ pub const GATE_REFILL: u64 = 4;
 pub struct Event {
     /// Who sent it, where it arrived, for which service, what became of it.
     pub key: SourceKey,
-    /// When, `CLOCK_MONOTONIC` nanoseconds.
+    /// When, `CLOCK_BOOTTIME` nanoseconds.
     pub at: u64,
     /// Packets of this source that this CPU has not told of before.
     pub count: u64,
@@ -334,6 +334,11 @@ pub struct AllowKeyV6 {
     pub address: [u8; 16],
 }
 
+/// Entries of the map `began`; the oldest make room.
+pub const CONVERSATIONS: u32 = 1 << 12;
+/// How long a conversation is known after its last packet, in nanoseconds: a day.
+pub const CONVERSATION_AGE: u64 = 86_400_000_000_000;
+
 /// Key of the map `proxied`: where the proxy of a port listens. Two addresses are none: the unspecified one of a family
 /// stands for all of this host's, and the one of family 0 says that the port is a proxied one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
@@ -357,12 +362,13 @@ pub const STATE_SIZE: usize = 1 << 16;
 
 const _: () = {
     assert!(size_of::<Rules>() == 16 + 2 * 8192 + 65536);
-    assert!(size_of::<InterfaceCounters>() == 16 * 12 * 16 + 40);
+    assert!(size_of::<InterfaceCounters>() == 16 * 13 * 16 + 40);
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<SourceCounters>() == 24);
     assert!(size_of::<Pending>() == 72);
     assert!(size_of::<Gate>() == 80 + 72 * PENDING_SLOTS + 4 * GATE_SLOTS);
     assert!(size_of::<Event>() == 88);
+    assert!(size_of::<crate::Conversation>() == 40);
     assert!(size_of::<AllowKeyV4>() == 8 && size_of::<AllowKeyV6>() == 20);
     assert!(size_of::<ProxiedKey>() == 20);
     // A per-CPU value may be 32 KiB at most (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).

@@ -1,10 +1,11 @@
 //! From traffic and policy to a verdict, in two steps: most packets end at the first.
 
 use crate::abi::{InterfaceClass, ServiceIndex};
+use crate::conversation::may_answer;
 use crate::{Address, Ambiguity, Fate, Network, Outcome, Packet, Protocol, Refusal, Suspect, Traffic, Transport};
 
 /// What a decision asks of the policy. The kernel programs answer from constants and maps, tests from plain
-/// values; every method is cheap to call except the last five, which are asked last.
+/// values; every method is cheap to call except the last six, which are asked last.
 pub trait Policy {
     /// The class of the interface the packet arrived on.
     fn class(&self) -> InterfaceClass;
@@ -29,6 +30,11 @@ pub trait Policy {
     fn is_proxied(&self, protocol: Protocol, port: u16) -> bool;
     /// Does a proxy of this port listen at exactly this address?
     fn is_proxied_at(&self, protocol: Protocol, port: u16, address: Address) -> bool;
+    /// Does the packet answer in a connection that this side opened ([`crate::answers`])? Where nothing tells, it does not.
+    #[inline(always)]
+    fn began_here<P: Packet + ?Sized>(&self, _: &P, _: Network) -> bool {
+        false
+    }
 }
 
 /// What happens to a packet.
@@ -156,6 +162,13 @@ fn outcome<P: Packet + ?Sized, R: Policy>(policy: &R, packet: &P, suspect: Suspe
         if known && !destination.is_group() && !policy.is_for_this_host(source, destination) {
             return Outcome::PassedForwarded;
         }
+    }
+    if suspect.ambiguity.is_none()
+        && let (Some(protocol), Some(network)) = (suspect.protocol, suspect.network)
+        && may_answer(packet, protocol, network)
+        && policy.began_here(packet, network)
+    {
+        return Outcome::PassedReply;
     }
     let refusal = match suspect.ambiguity {
         Some(ambiguity) => Refusal::Ambiguous(ambiguity),

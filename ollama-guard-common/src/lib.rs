@@ -10,6 +10,7 @@
 pub mod abi;
 mod address;
 mod classify;
+mod conversation;
 mod decide;
 mod ethernet;
 mod glance;
@@ -23,6 +24,7 @@ pub use classify::{
     Network, Traffic, Transport, classify_ethernet, classify_network, look_inside, outline, outline_ethernet,
     outline_untagged,
 };
+pub use conversation::{Conversation, answers, may_answer, opens};
 pub use decide::{Decision, Policy, Verdict, destination, is_ours, judge, source, suspect};
 pub use ethernet::{ETHERNET_HEADER, MAX_TAGS, is_link_local, is_tag};
 pub use glance::{GLANCED_V4, GLANCED_V6, ethertype, glance};

@@ -22,6 +22,8 @@ pub enum Reason {
     Container,
     /// Not for this host.
     Forwarded,
+    /// Of a connection that began on this side, from the guarded port.
+    Reply,
     /// To a guarded port, from a source that nothing allows.
     Untrusted,
     /// [`Ambiguity::Fragment`].
@@ -40,6 +42,7 @@ impl Reason {
             Self::Allowed => "allowed",
             Self::Container => "container",
             Self::Forwarded => "forwarded",
+            Self::Reply => "reply",
             Self::Untrusted => "untrusted",
             Self::Fragment => "fragment",
             Self::Extension => "extension",
@@ -54,6 +57,7 @@ impl Reason {
             Self::Allowed => "from an allowed source",
             Self::Container => "from a container that may reach this host",
             Self::Forwarded => "on its way to another machine",
+            Self::Reply => "of a connection that this side opened from the port",
             Self::Untrusted => "to a guarded port on an untrusted interface",
             Self::Fragment => "a first fragment that hides its ports",
             Self::Extension => "more headers in front of the port than anyone needs",
@@ -85,27 +89,29 @@ pub enum Outcome {
     PassedContainer = 2,
     /// Passed: [`Reason::Forwarded`].
     PassedForwarded = 3,
+    /// Passed: [`Reason::Reply`].
+    PassedReply = 4,
     /// Dropped: [`Reason::Untrusted`].
-    DroppedUntrusted = 4,
+    DroppedUntrusted = 5,
     /// Dropped: [`Reason::Fragment`].
-    DroppedFragment = 5,
+    DroppedFragment = 6,
     /// Dropped: [`Reason::Extension`].
-    DroppedExtension = 6,
+    DroppedExtension = 7,
     /// Dropped: [`Reason::Truncated`].
-    DroppedTruncated = 7,
+    DroppedTruncated = 8,
     /// Passed because `mode = "observe"`, else dropped: [`Reason::Untrusted`].
-    WouldDropUntrusted = 8,
+    WouldDropUntrusted = 9,
     /// Passed because `mode = "observe"`, else dropped: [`Reason::Fragment`].
-    WouldDropFragment = 9,
+    WouldDropFragment = 10,
     /// Passed because `mode = "observe"`, else dropped: [`Reason::Extension`].
-    WouldDropExtension = 10,
+    WouldDropExtension = 11,
     /// Passed because `mode = "observe"`, else dropped: [`Reason::Truncated`].
-    WouldDropTruncated = 11,
+    WouldDropTruncated = 12,
 }
 
 impl Outcome {
     /// Number of outcomes.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
 
     /// Every outcome, in slot order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -113,6 +119,7 @@ impl Outcome {
         Self::PassedAllowed,
         Self::PassedContainer,
         Self::PassedForwarded,
+        Self::PassedReply,
         Self::DroppedUntrusted,
         Self::DroppedFragment,
         Self::DroppedExtension,
@@ -145,6 +152,7 @@ impl Outcome {
             Self::PassedAllowed => Reason::Allowed,
             Self::PassedContainer => Reason::Container,
             Self::PassedForwarded => Reason::Forwarded,
+            Self::PassedReply => Reason::Reply,
             Self::DroppedUntrusted | Self::WouldDropUntrusted => Reason::Untrusted,
             Self::DroppedFragment | Self::WouldDropFragment => Reason::Fragment,
             Self::DroppedExtension | Self::WouldDropExtension => Reason::Extension,
@@ -156,8 +164,8 @@ impl Outcome {
     #[inline(always)]
     pub const fn fate(self) -> Fate {
         match self as u8 {
-            0..=3 => Fate::Passed,
-            4..=7 => Fate::Dropped,
+            0..=4 => Fate::Passed,
+            5..=8 => Fate::Dropped,
             _ => Fate::WouldDrop,
         }
     }

@@ -1,7 +1,7 @@
 //! The gate in front of the table of strangers, one per CPU: it counts who keeps sending, and keeps spoofed sources,
 //! seen once, from costing a look-up. And the clock, which it keeps for a tick.
 
-use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_boot_ns};
 use ollama_guard_common::abi::{
     EVENT_INTERVAL, GATE_BURST, GATE_REFILL, GATE_SLOTS, GATE_WINDOW, Gate, PENDING_SLOTS, Pending, SourceCounters,
     SourceKey,
@@ -12,7 +12,7 @@ use crate::maps::STRANGERS;
 use crate::record::attribute;
 use crate::rules::rule;
 
-/// `CLOCK_MONOTONIC` in nanoseconds, at most a tick old. The tick is one load from memory, with no call.
+/// `CLOCK_BOOTTIME` in nanoseconds, at most a tick old. The tick is one load from memory, with no call.
 #[inline(always)]
 pub(crate) fn now(gate: &mut Gate) -> u64 {
     // SAFETY: takes nothing, returns a number.
@@ -20,7 +20,7 @@ pub(crate) fn now(gate: &mut Gate) -> u64 {
     if gate.tick != tick {
         gate.tick = tick;
         // SAFETY: as above.
-        gate.now = unsafe { bpf_ktime_get_ns() };
+        gate.now = unsafe { bpf_ktime_get_boot_ns() };
     }
     gate.now
 }

@@ -15,6 +15,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "aya's macros call programs so")]
 
 mod access;
+mod began;
 mod bounds;
 #[cfg(feature = "debug-log")]
 mod debug;

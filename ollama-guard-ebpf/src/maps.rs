@@ -4,8 +4,10 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap};
+use ollama_guard_common::Conversation;
 use ollama_guard_common::abi::{
-    Gate, InterfaceCounters, Proxied, ProxiedKey, SEATS, STATE_SIZE, ServiceSet, SourceCounters, SourceKey,
+    CONVERSATIONS, Gate, InterfaceCounters, Proxied, ProxiedKey, SEATS, STATE_SIZE, ServiceSet, SourceCounters,
+    SourceKey,
 };
 
 /// Counters by interface. The loader gives an interface its seat before it attaches there, so the packet path only
@@ -25,6 +27,10 @@ pub(crate) static STRANGERS: LruHashMap<SourceKey, SourceCounters> = LruHashMap:
 /// Sources of passed packets; apart, so that no flood evicts them.
 #[map(name = "clients")]
 pub(crate) static CLIENTS: LruHashMap<SourceKey, SourceCounters> = LruHashMap::with_max_entries(8192, 0);
+
+/// Connections that began on this side from a guarded port, and when they were last heard of.
+#[map(name = "began")]
+pub(crate) static BEGAN: LruHashMap<Conversation, u64> = LruHashMap::with_max_entries(CONVERSATIONS, 0);
 
 /// The gate in front of `strangers`; one entry.
 #[map(name = "gate")]

@@ -27,7 +27,7 @@ pub(crate) struct Route {
 
 impl Route {
     /// Everything but a clear "onward" is for this host: fail closed. `back`: only out of the interface it came in on is
-    /// onward. (Before 5.11 the kernel does not name the interface where it knows no neighbour, and any counts as this one:
+    /// onward. (Before 5.11 the kernel does not name the interface where it knows no neighbor, and any counts as this one:
     /// commit d1c362e1dd68.)
     #[inline(always)]
     pub(crate) fn is_for_this_host(self, source: &Address, destination: &Address, back: bool) -> bool {

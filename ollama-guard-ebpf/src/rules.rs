@@ -4,8 +4,9 @@ use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::maps::lpm_trie::Key;
 use ollama_guard_common::abi::{InterfaceClass, Onward, ProxiedKey, Rules, ServiceIndex};
-use ollama_guard_common::{Address, Policy, Protocol};
+use ollama_guard_common::{Address, Network, Packet, Policy, Protocol};
 
+use crate::began;
 use crate::bounds::opaque;
 use crate::maps::{ALLOW_V4, ALLOW_V6, PROXIED};
 use crate::route::Route;
@@ -36,18 +37,27 @@ pub(crate) struct Constants {
     route: Route,
     /// [`refuses_all`] is known to hold, also to the compiler.
     refusing: bool,
+    /// Whether it is an answer is not asked.
+    unanswered: bool,
 }
 
 impl Constants {
     #[inline(always)]
     pub(crate) const fn new(route: Route) -> Self {
-        Self { route, refusing: false }
+        Self { route, refusing: false, unanswered: false }
     }
 
     /// The same where [`refuses_all`]: the compiler leaves out all questions, and what they would take.
     #[inline(always)]
     pub(crate) const fn refusing(self) -> Self {
         Self { refusing: true, ..self }
+    }
+
+    /// The same for packets that hide their header behind something: nobody's own connection sends such, and a chain of
+    /// calls has 512 bytes of stack.
+    #[inline(always)]
+    pub(crate) const fn unanswered(self) -> Self {
+        Self { unanswered: true, ..self }
     }
 }
 
@@ -147,5 +157,10 @@ impl Policy for Constants {
         let key = ProxiedKey { address: address.words, port, protocol, family: address.family as u8 };
         // SAFETY: only whether there is an entry is asked.
         unsafe { PROXIED.get(&key) }.is_some()
+    }
+
+    #[inline(always)]
+    fn began_here<P: Packet + ?Sized>(&self, packet: &P, network: Network) -> bool {
+        !self.unanswered && began::is_answer(packet, network)
     }
 }

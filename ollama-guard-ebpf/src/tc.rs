@@ -6,7 +6,7 @@ use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
     ETHERNET_HEADER, GLANCED_V4, GLANCED_V6, Network, Packet, Suspect, Traffic, Transport, glance, is_link_local,
-    is_tag, look_inside, outline, outline_untagged, suspect,
+    is_tag, look_inside, may_answer, outline, outline_untagged, suspect,
 };
 
 use crate::access::{Datagram, Frame, Linear};
@@ -34,7 +34,7 @@ pub(crate) fn guard_tc(context: TcContext) -> i32 {
         None => TC_ACT_UNSPEC,
         Some(_) if is_for_another_interface(skb) => TC_ACT_UNSPEC,
         // As in XDP: not in functions, because their return would be dear.
-        Some(suspect) if refuses_all() => match network {
+        Some(suspect) if refuses_all() && !may_answer(&frame, protocol, network) => match network {
             Network::V4(_) => refuse(skb, &frame, suspect.glanced(GLANCED_V4)),
             Network::V6(_) => refuse(skb, &frame, suspect.glanced(GLANCED_V6)),
         },
@@ -145,7 +145,7 @@ fn bits(skb: *mut __sk_buff, traffic: Traffic) -> u64 {
 
 #[unsafe(no_mangle)]
 extern "C" fn act_tc(skb: *mut __sk_buff, bits: u64) -> u64 {
-    enact(skb, &Frame { skb }, &policy(skb), Suspect::from_bits(bits))
+    enact(skb, &Frame { skb }, &policy(skb).unanswered(), Suspect::from_bits(bits))
 }
 
 #[unsafe(no_mangle)]
@@ -182,7 +182,7 @@ fn enact<P: Packet>(skb: *mut __sk_buff, packet: &P, rules: &Constants, suspect:
 
 #[inline(always)]
 fn refuse(skb: *mut __sk_buff, frame: &Linear, suspect: Suspect) -> i32 {
-    finish(skb, suspect.to_bits(), enact(skb, frame, &policy(skb).refusing(), suspect), tell_tc)
+    finish(skb, suspect.to_bits(), enact(skb, frame, &policy(skb).refusing().unanswered(), suspect), tell_tc)
 }
 
 /// `act`: a [`Conclusion`].

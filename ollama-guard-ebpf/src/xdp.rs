@@ -9,7 +9,7 @@ use aya_ebpf::programs::XdpContext;
 use ollama_guard_common::abi::Counter;
 use ollama_guard_common::{
     GLANCED_V4, GLANCED_V6, Network, Packet as _, Suspect, Traffic, Transport, ethertype, glance, look_inside,
-    outline_ethernet, suspect,
+    may_answer, outline_ethernet, suspect,
 };
 
 use crate::access::Linear;
@@ -46,7 +46,7 @@ fn guard<const FRAGS: bool>(context: &XdpContext) -> u32 {
     match suspect(&policy(context), Traffic::Ip(network, Transport::Port(protocol, port))) {
         None => XDP_PASS,
         // Here and not in functions: the call, and above all the return, would cost a third of what is done.
-        Some(suspect) if refuses_all() => match network {
+        Some(suspect) if refuses_all() && !may_answer(&frame, protocol, network) => match network {
             Network::V4(_) => refuse::<FRAGS>(context, suspect.glanced(GLANCED_V4)),
             Network::V6(_) => refuse::<FRAGS>(context, suspect.glanced(GLANCED_V6)),
         },
@@ -65,7 +65,7 @@ fn guard<const FRAGS: bool>(context: &XdpContext) -> u32 {
 
 #[inline(always)]
 fn refuse<const FRAGS: bool>(context: &XdpContext, suspect: Suspect) -> u32 {
-    finish(context, suspect.to_bits(), enact::<FRAGS>(context, &policy(context).refusing(), suspect))
+    finish(context, suspect.to_bits(), enact::<FRAGS>(context, &policy(context).refusing().unanswered(), suspect))
 }
 
 /// `act`: a [`Conclusion`].

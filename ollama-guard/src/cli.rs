@@ -1,8 +1,10 @@
 //! The command line. Help, man page and shell completions all come from these definitions.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// Close the Ollama port in the kernel on every interface except the VPN and loopback
 ///
@@ -14,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 #[command(after_help = EXIT_CODES)]
 pub struct Cli {
     /// Configuration file [default: /etc/ollama-guard/config.toml; if there is none, built-in defaults]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", display_order = 900)]
     pub config: Option<PathBuf>,
 
     /// What to do.
@@ -31,7 +33,7 @@ To begin: `ollama-guard check` shows what would be guarded, `sudo ollama-guard r
 /// The commands, one file each under `command/`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Guard the port and stay: this is the service
+    /// Guard until stopped (what the service runs)
     ///
     /// Closes the port on every interface, present and future, and watches for changes until it is stopped.
     /// Stopping it leaves the port closed; only `ollama-guard down` opens it again. SIGHUP applies a changed
@@ -39,24 +41,25 @@ pub enum Command {
     Run(RunArgs),
     /// Show what is guarded, how, and what was dropped, per interface
     ///
-    /// Reads the truth from the kernel, so it is right even while nothing runs. Exits with 3 if the port is
+    /// Reads the kernel, so it is correct even when the daemon is not running. Exits with 3 if the port is
     /// not, or not fully, closed.
     Status(StatusArgs),
     /// Show who sent packets to the guarded ports
     Sources(SourcesArgs),
     /// Show drops as they happen
     ///
-    /// The first of a sender at once, then one line a second about it with a count. The daemon must be running; any
-    /// number of these may run at a time. The same lines are in the daemon's log, as far as they fit.
+    /// A source's first packet is shown at once, then at most one line per second with a count. The daemon must be
+    /// running; any number of these may run at a time. The same lines are in the daemon's log, up to a rate limit.
     Events(EventsArgs),
     /// Print the metrics once, or write them to a file for node_exporter
     ///
-    /// The daemon serves the same, and senders one by one besides, under `[metrics] listen`. This is for hosts whose
+    /// The daemon serves the same, plus per-source series, at the address in `[metrics] listen`. This is for hosts whose
     /// node_exporter is scraped already: run it every minute with --textfile.
     Metrics(MetricsArgs),
-    /// Validate the configuration and say in words what it means
+    /// Check the configuration and explain it
     ///
-    /// Changes nothing and needs no privileges; root also sees which process listens on which port. Exits with 2 and names file, line and key if something is wrong.
+    /// Changes nothing and needs no privileges; root also sees which process listens on which port, and which sources were
+    /// let through. Exits with 2 and names file, line and key if something is wrong.
     Check(CheckArgs),
     /// Stop guarding and remove everything ollama-guard put into the kernel
     ///
@@ -68,9 +71,9 @@ pub enum Command {
     /// Exits with 2 and names file, line and key if something is wrong with it, and with 1 if it could not be put in
     /// force; what was in force then stays.
     Reload,
-    /// What the service needs root's rights for, before it starts without
+    /// Root-only preparation before the service drops privileges
     ///
-    /// Validates the configuration, also against what listens on this host, and hands the pins to the service's user.
+    /// Checks the configuration, also against what listens on this host, and hands the pins to the service's user.
     #[command(hide = true)]
     Prepare,
 }
@@ -85,10 +88,9 @@ pub struct StatusArgs {
     /// Print one JSON document for scripts (documented in docs/json.md)
     #[arg(long)]
     pub json: bool,
-    /// Keep printing, with rates, every SECONDS until interrupted; with --json one document a line
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub watch: Option<u32>,
+    /// Keep printing, with rates, every SECONDS (default 1) until interrupted; with --json one document per line
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = period)]
+    pub watch: Option<Duration>,
     /// Print nothing, only exit: 0 if everything is enforced, else 3
     #[arg(long, short, conflicts_with_all = ["json", "watch", "all"])]
     pub quiet: bool,
@@ -103,16 +105,19 @@ pub struct SourcesArgs {
     /// Print one JSON document for scripts (documented in docs/json.md)
     #[arg(long)]
     pub json: bool,
-    /// Show only the N sources with the most dropped packets
+    /// Show only the N sources with the most dropped packets [default on a terminal: 20]
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub top: Option<u32>,
+    /// List every source, on a terminal too
+    #[arg(long, short, conflicts_with = "top")]
+    pub all: bool,
 }
 
 /// Options of `events`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct EventsArgs {
-    /// Print one JSON document a line for scripts (documented in docs/json.md)
+    /// Print one JSON document per line for scripts (documented in docs/json.md)
     #[arg(long)]
     pub json: bool,
 }
@@ -134,16 +139,74 @@ pub struct CheckArgs {
     /// Print errors only
     #[arg(long, short, conflicts_with = "json")]
     pub quiet: bool,
+    /// Treat warnings as errors: print them with --quiet too, and exit with 2
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// Options of `down`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DownArgs {}
 
+/// Seconds, in whole or in part: long enough for a screen to be read, short enough to be meant.
+fn period(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "use a number of seconds from 0.1 to 86400".to_owned())
+}
+
+/// What people type who know other programs, and what does that here.
+const OTHER_WORDS: [(&[&str], &str); 7] = [
+    (&["start", "up", "on", "enable"], "to guard: ollama-guard run; as a service: sudo systemctl start ollama-guard"),
+    (
+        &["stop", "off", "disable", "remove"],
+        "to open the port: ollama-guard down; to stop the daemon and keep the port closed: \
+         sudo systemctl stop ollama-guard",
+    ),
+    (&["restart"], "to apply a changed configuration: sudo ollama-guard reload"),
+    (&["list", "ls", "show", "ps"], "for interfaces: ollama-guard status; for who sent packets: ollama-guard sources"),
+    (
+        &["log", "logs"],
+        "to see drops as they happen: ollama-guard events; the daemon's log: journalctl -u ollama-guard",
+    ),
+    (
+        &["top", "watch"],
+        "to keep watching: ollama-guard status --watch; for the heaviest sources: ollama-guard sources",
+    ),
+    (&["test", "validate", "config"], "to check the configuration and explain it: ollama-guard check"),
+];
+
+impl Cli {
+    /// Reads the program's arguments; ends the program where they are wrong, or ask for help.
+    pub fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|error| with_tip(error).exit())
+    }
+
+    /// The definitions without what is hidden: for manual pages and shell completions.
+    pub fn documented() -> clap::Command {
+        let whole = Self::command();
+        let bare = clap::Command::new("ollama-guard").version(env!("CARGO_PKG_VERSION"));
+        let bare = bare.about(whole.get_about().cloned().unwrap_or_default());
+        let bare = bare.long_about(whole.get_long_about().cloned().unwrap_or_default()).after_help(EXIT_CODES);
+        let bare = bare.args(whole.get_arguments()).disable_help_subcommand(true);
+        bare.subcommands(whole.get_subcommands().filter(|command| !command.is_hide_set()))
+    }
+}
+
+/// An unknown command that is another program's word for one of ours is told ours.
+fn with_tip(error: clap::Error) -> clap::Error {
+    let word = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => word.clone(),
+        _ => return error,
+    };
+    let tip = OTHER_WORDS.iter().find(|(words, _)| words.contains(&word.as_str())).map(|(_, tip)| *tip);
+    tip.map_or(error, |tip| {
+        let words = format!("unrecognized subcommand '{word}'\n\n  tip: {tip}");
+        Cli::command().error(ErrorKind::InvalidSubcommand, words)
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -160,13 +223,56 @@ mod tests {
 
     #[test]
     fn watch_has_an_optional_period() {
-        let watch = |argument| match Cli::try_parse_from(["ollama-guard", "status", argument]).map(|cli| cli.command) {
-            Ok(Command::Status(args)) => args.watch,
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.command);
+        let watch = |line| match parse(line) {
+            Ok(Command::Status(args)) => args.watch.map(|period| period.as_secs_f64()),
             other => panic!("{other:?}"),
         };
-        assert_eq!(watch("--watch"), Some(1));
-        assert_eq!(watch("--watch=5"), Some(5));
-        assert_eq!(watch("--all"), None);
+        assert_eq!(watch("ollama-guard status --watch"), Some(1.0));
+        assert_eq!(watch("ollama-guard status --watch=5"), Some(5.0));
+        assert_eq!(watch("ollama-guard status --watch 2"), Some(2.0));
+        assert_eq!(watch("ollama-guard status --watch=0.5"), Some(0.5));
+        assert_eq!(watch("ollama-guard status --watch --json"), Some(1.0));
+        assert_eq!(watch("ollama-guard status --all"), None);
+        for wrong in ["0", "0.01", "-1", "NaN", "inf", "86401", "soon"] {
+            let error = parse(&format!("ollama-guard status --watch={wrong}")).unwrap_err().to_string();
+            assert!(error.contains("from 0.1 to 86400"), "{error}");
+        }
+    }
+
+    #[test]
+    fn other_programs_words_get_a_tip() {
+        for (word, tip) in [
+            ("start", "ollama-guard run"),
+            ("up", "ollama-guard run"),
+            ("stop", "ollama-guard down"),
+            ("list", "ollama-guard sources"),
+            ("log", "ollama-guard events"),
+            ("top", "ollama-guard status --watch"),
+        ] {
+            let error = with_tip(Cli::try_parse_from(["ollama-guard", word]).unwrap_err());
+            let said = error.to_string();
+            assert!(said.contains("\n  tip: ") && said.contains(tip) && said.contains("Usage:"), "{said}");
+            assert!(!said.contains("similar"), "one tip, not two: {said}");
+            assert_eq!(error.exit_code(), 2);
+        }
+        let misspelt = with_tip(Cli::try_parse_from(["ollama-guard", "stauts"]).unwrap_err()).to_string();
+        assert!(misspelt.contains("'status'"), "{misspelt}");
+    }
+
+    #[test]
+    fn the_configuration_file_is_the_last_option_of_a_command_s_own() {
+        let help = Cli::try_parse_from(["ollama-guard", "status", "--help"]).unwrap_err().to_string();
+        let place = |option: &str| help.find(option).unwrap_or_else(|| panic!("no {option} in {help}"));
+        assert!(["--json", "--watch", "--quiet", "--all"].iter().all(|own| place(own) < place("--config")), "{help}");
+    }
+
+    #[test]
+    fn what_is_hidden_is_not_documented() {
+        let documented = Cli::documented();
+        let names: Vec<_> = documented.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(names, ["run", "status", "sources", "events", "metrics", "check", "down", "reload"]);
+        documented.debug_assert();
     }
 
     #[test]

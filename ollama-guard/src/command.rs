@@ -44,7 +44,7 @@ fn load(file: Option<&Path>) -> Result<Policy, ConfigError> {
 fn load_to_look(file: Option<&Path>) -> Policy {
     config::load(file).unwrap_or_else(|error| {
         let paths = config::paths(file);
-        eprintln!("{error}\nwhat is in force is looked for in {} meanwhile\n", paths.bpf.display());
+        eprintln!("{error}\nshowing what is in force now (from {})\n", paths.bpf.display());
         Policy { paths, ..config::built_in() }
     })
 }

@@ -16,6 +16,7 @@ mod paths;
 mod read;
 mod section;
 mod services;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ pub use file::File;
 use crate::policy::{Paths, Policy, Profile};
 use error::Faults;
 use section::Section;
+pub(crate) use section::closest;
 
 /// Read when no `--config` is given. May be missing: the defaults then apply.
 pub const DEFAULT_PATH: &str = "/etc/ollama-guard/config.toml";
@@ -61,13 +63,28 @@ pub fn parse(file: &Path, text: &str) -> Result<Policy, ConfigError> {
     let (table, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
         // What the parser recovered around a syntax error would only yield follow-on faults.
-        for error in &syntax {
-            faults.add_syntax(error);
+        for syntax::Fault { span, problem, next_step } in syntax::faults(&syntax, text) {
+            faults.add(span, "", problem, next_step);
         }
         return Err(faults.into_error(file, text));
     }
     let policy = read::policy(Section::root(table.get_ref(), &faults));
     if faults.is_empty() { Ok(policy) } else { Err(faults.into_error(file, text)) }
+}
+
+/// A fault of what a key stands for, told where the file has that key.
+pub fn fault_at(file: &Path, key: &[&str], problem: &str, next_step: &str) -> ConfigError {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let (last, sections) = key.split_last().unwrap_or((&"", &[]));
+    let mut inner = Some(table.get_ref());
+    for section in sections {
+        inner = inner.and_then(|table| table.get(*section)).and_then(|value| value.get_ref().as_table());
+    }
+    let place = inner.and_then(|table| table.get(*last)).map_or(0..0, toml::Spanned::span);
+    let faults = Faults::default();
+    faults.add(place, key.join("."), problem, next_step);
+    faults.into_error(file, &text)
 }
 
 /// The directories that a file names, whatever else is wrong with it: what it put in force is still there.

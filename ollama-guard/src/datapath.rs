@@ -11,6 +11,7 @@ mod clsact;
 mod counters;
 #[cfg(feature = "debug-log")]
 mod debug;
+mod egress;
 mod error;
 mod events;
 mod held;

@@ -59,7 +59,7 @@ impl Events {
         let (sender, receiver) = watch::channel(services);
         let run = move || {
             if let Err(error) = run(receiver, &paths) {
-                error!("drops are not logged, the guard enforces all the same: {error}");
+                error!("drops are not logged (enforcement is not affected): {error}");
             }
         };
         let thread = thread::Builder::new().name("events".to_owned()).spawn(run);
@@ -104,7 +104,7 @@ async fn tell(mut services: watch::Receiver<ServiceTable>, paths: &Paths) {
                 Ok(source) => source.inspect(|source| teller.begin(source.ring.get_ref())),
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {
-                        warn!("drops are not logged yet, the guard enforces all the same: {error}");
+                        warn!("drops are not logged yet (enforcement is not affected): {error}");
                     }
                     None
                 }

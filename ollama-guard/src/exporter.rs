@@ -81,11 +81,13 @@ impl Exporter {
         let (sender, receiver) = watch::channel(settings);
         let run = move || {
             if let Err(error) = serve(receiver, &inherited) {
-                error!("there are no metrics, the guard enforces all the same: {error}");
+                error!("metrics are unavailable (enforcement is not affected): {error}");
             }
         };
         let thread = thread::Builder::new().name("metrics".to_owned()).spawn(run);
-        let thread = thread.inspect_err(|error| error!("there are no metrics: cannot start their thread: {error}"));
+        let thread = thread.inspect_err(|error| {
+            error!("metrics are unavailable (enforcement is not affected): cannot start a thread: {error}")
+        });
         Self { settings: Some(sender), thread: thread.ok() }
     }
 
@@ -108,7 +110,7 @@ impl Drop for Exporter {
     }
 }
 
-/// Serves until the sender of the settings is gone.
+/// Serves until the source of the settings is gone.
 fn serve(settings: watch::Receiver<Settings>, inherited: &[OwnedFd]) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let reader = Reader::new(settings.clone(), Box::new(|settings| collect(&settings.paths, &settings.config)));
@@ -139,7 +141,7 @@ async fn accept(mut settings: watch::Receiver<Settings>, reader: Reader, inherit
                 Err(error) => {
                     let words = error.to_string();
                     if told.as_ref() != Some(&words) {
-                        warn!("there are no metrics yet, the guard enforces all the same: {words}");
+                        warn!("metrics are unavailable (enforcement is not affected): {words}");
                     }
                     (bound, told) = (None, Some(words));
                 }

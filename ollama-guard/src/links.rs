@@ -9,6 +9,7 @@ mod message;
 mod name;
 mod namespaces;
 mod read;
+mod routes;
 mod sysfs;
 mod uses;
 
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use events::LinkEvents;
 pub use kind::Kind;
 pub use namespaces::Elsewhere;
+pub use routes::Routes;
 pub use uses::Use;
 
 pub use crate::netlink::NetlinkError;
@@ -24,7 +26,6 @@ pub use crate::netlink::NetlinkError;
 use crate::policy::InterfaceName;
 
 /// One interface.
-#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub struct Link {

@@ -6,8 +6,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::observe::terminal::takes_color;
 
 /// Starts logging. `OLLAMA_GUARD_LOG` says how much.
 pub fn init() {
@@ -21,7 +24,12 @@ pub fn init() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(io::stderr().is_terminal() && takes_color())
+        // The message says what the fields say; these are for the journal.
+        .fmt_fields(debug_fn(|out, field, value| match field.name() {
+            "message" => write!(out, "{value:?}"),
+            _ => Ok(()),
+        }))
         .with_writer(io::stderr)
         .init();
 }

@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use ollama_guard::cli::Cli;
 use ollama_guard::command;
 use ollama_guard::exit::{Exit, in_words};
 
 fn main() -> ExitCode {
-    let exit = command::run(&Cli::parse()).unwrap_or_else(|error| {
+    let exit = command::run(&Cli::read()).unwrap_or_else(|error| {
         eprintln!("ollama-guard: {}", in_words(&error));
         Exit::Failed
     });

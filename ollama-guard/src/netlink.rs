@@ -38,6 +38,7 @@ pub(crate) enum Family {
     Route,
     Generic,
     SockDiag,
+    Netfilter,
 }
 
 impl Family {
@@ -46,6 +47,7 @@ impl Family {
             Self::Route => "route",
             Self::Generic => "generic",
             Self::SockDiag => "socket diagnosis",
+            Self::Netfilter => "netfilter",
         }
     }
 
@@ -55,6 +57,7 @@ impl Family {
             Self::Route => None,
             Self::Generic => Some(netlink::GENERIC),
             Self::SockDiag => Some(netlink::SOCK_DIAG),
+            Self::Netfilter => Some(netlink::NETFILTER),
         }
     }
 }

@@ -17,7 +17,7 @@ pub use allow::{Allow, PRIVATE_SOURCES};
 pub use interface::{InterfaceName, InvalidName, NamePattern};
 pub use listen::{InvalidListen, Listen};
 use serde::{Deserialize, Serialize};
-pub use service::{InvalidService, MAX_SERVICES, Protocol, Service, ServiceName};
+pub use service::{InvalidService, MAX_SERVICES, OLLAMA, Protocol, Service, ServiceName};
 
 /// Everything the guard enforces. Built by [`crate::config`]; serialised into the pinned policy map so that
 /// `status` knows what is in force while no daemon runs.
@@ -29,6 +29,9 @@ pub struct Policy {
     pub mode: Mode,
     /// Which layers are installed.
     pub layers: Layers,
+    /// Guard Ollama's own port besides the services that the file lists; false only if it says so.
+    #[serde(default = "yes")]
+    pub ollama: bool,
     /// What is guarded: between 1 and [`MAX_SERVICES`] services with distinct names; a (protocol, port) pair
     /// belongs to at most one.
     pub services: Vec<Service>,
@@ -74,6 +77,7 @@ impl Policy {
             profile: self.profile,
             mode: self.mode,
             layers: self.layers,
+            ollama: self.ollama,
             services: self.services.clone(),
             trusted: self.trusted.clone(),
             containers: self.containers.clone(),
@@ -88,6 +92,11 @@ impl Policy {
             paths: self.paths.clone(),
         }
     }
+}
+
+/// Written by a version that knew no other.
+const fn yes() -> bool {
+    true
 }
 
 /// The three rings of trust (`profile = …`).

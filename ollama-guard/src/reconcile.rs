@@ -11,11 +11,12 @@ mod pass;
 mod proxies;
 pub mod record;
 mod seatbelt;
+mod untracked;
 mod wall;
 mod yields;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 pub use lock::{Holder, InstanceLock, LockError};
@@ -23,8 +24,11 @@ pub use pass::{Host, Pass, fingerprint};
 pub use seatbelt::ruleset;
 use tracing::{info, warn};
 
+use crate::clock;
 use crate::config::lockout::{self, Listener, Spared};
 use crate::datapath::{Event, State};
+use crate::findings::{self, Finding};
+use crate::flows::{Ground, Sweeper};
 use crate::links::Links;
 use crate::plan::class::Placements;
 use crate::plan::services::ServiceTable;
@@ -43,8 +47,11 @@ pub struct Reconciler {
     /// How people get into this host, as far as known.
     ways_in: Vec<Listener>,
     spared: Vec<Spared>,
+    /// What is to be said of what is wanted. A long allow-list takes its time.
+    findings: Vec<Finding>,
     services: ServiceTable,
     since: u64,
+    untracked: untracked::Untracked,
     /// What the seatbelt had caught when the wall last changed.
     caught_before: BTreeMap<String, u64>,
     /// Repairs of the table by earlier runs.
@@ -64,6 +71,8 @@ pub struct Reconciler {
     memory: wall::Memory,
     lowered: wall::Lowered,
     proxies: Proxies,
+    /// Ends connections from before.
+    flows: Sweeper,
     /// What was last said of each interface, so that it is said once.
     told: BTreeMap<u32, String>,
     /// The state last written down; at first, by an earlier run.
@@ -83,15 +92,18 @@ impl Reconciler {
         let policy = lockout::spare(wanted.clone(), &spared);
         let table = earlier.as_ref().map(|state| state.services.clone()).unwrap_or_default();
         let (services, _) = table.update(&policy);
-        let (since, repairs_before, forgotten_before) =
-            earlier.as_ref().map_or_else(|| (now(), 0, 0), |state| (state.since, state.repairs, state.forgotten));
+        let (since, repairs_before, forgotten_before) = earlier
+            .as_ref()
+            .map_or_else(|| (now(), 0, 0), |state| (state.since.min(now()), state.repairs, state.forgotten));
         Self {
+            findings: findings::of_policy(&wanted),
             wanted,
             policy,
             ways_in,
             spared,
             services,
             since,
+            untracked: untracked::Untracked::new(earlier.as_ref().and_then(|state| state.untracked_since)),
             caught_before: earlier.as_ref().map(|state| state.caught_before.clone()).unwrap_or_default(),
             repairs_before,
             hook_repairs: earlier.as_ref().map_or(0, |state| state.hook_repairs),
@@ -105,6 +117,7 @@ impl Reconciler {
             memory: wall::Memory::default(),
             lowered: wall::Lowered::default(),
             proxies: Proxies::resume(earlier.as_ref().map(|state| state.derived.clone()).unwrap_or_default()),
+            flows: Sweeper::default(),
             told: BTreeMap::new(),
             written: earlier,
             unwritten: None,
@@ -112,7 +125,12 @@ impl Reconciler {
         }
     }
 
-    /// The policy in force.
+    /// The policy that was asked for.
+    pub fn wanted(&self) -> &Policy {
+        &self.wanted
+    }
+
+    /// The policy in force: the same without the ports that stay open.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -135,6 +153,7 @@ impl Reconciler {
         }
         self.spared = spared(&wanted, &self.ways_in, &self.spared);
         self.change(lockout::spare(wanted.clone(), &self.spared))?;
+        self.findings = findings::of_policy(&wanted);
         self.wanted = wanted;
         self.forgive();
         Ok(())
@@ -160,6 +179,7 @@ impl Reconciler {
         }
         if policy != self.policy {
             self.seatbelt.forget();
+            self.flows.policy_changed();
             self.lowered = wall::Lowered::default();
             self.is_new = true;
         }
@@ -224,6 +244,9 @@ impl Reconciler {
             }
         }
         self.proxies.look(&self.policy.services);
+        // What the policy refuses comes in no more.
+        let ground = Ground::new(&links, &placements);
+        self.flows.passed(&self.policy, &self.services, ground, pass.is_complete());
         Ok(pass)
     }
 
@@ -296,5 +319,5 @@ fn spared(policy: &Policy, ways_in: &[Listener], before: &[Spared]) -> Vec<Spare
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+    clock::boot().as_secs()
 }

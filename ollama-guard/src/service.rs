@@ -1,12 +1,13 @@
 //! The daemon: takes the lock, enforces, says so, and then only reacts. What it needs to react comes after enforcement, and
 //! may be missing.
 
+mod findings;
 mod notify;
 mod source;
 
 use std::future::pending;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use notify::{Manager, words};
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::config::{self, lockout};
 use crate::control::Control;
 use crate::datapath::PinWatch;
@@ -88,7 +90,8 @@ pub async fn run(closed: Closed, mut config: config::File, sockets: Vec<OwnedFd>
     let (known, mut ways_in) = mpsc::unbounded_channel();
     lockout::look(&paths.run, known.clone());
     let _control = Control::start(&reconciler.policy().paths.run, Box::new(move || collect(&paths, &file)), ask);
-    let reloaded = Reload { successful: true, last_success: SystemTime::now() };
+    findings::tell(reconciler.wanted());
+    let reloaded = Reload { successful: true, last_success: clock::boot() };
     let exporter = Exporter::start(Settings::new(reconciler.policy(), config.path().to_owned(), reloaded), sockets);
     let events = Events::start(reconciler.policy().paths.clone(), reconciler.services().clone());
     reconciler.watch_proxies();
@@ -138,11 +141,12 @@ pub async fn run(closed: Closed, mut config: config::File, sockets: Vec<OwnedFd>
             notify::ready();
             // Whoever asked may be gone.
             let _ = asked.map(|answer| answer.send(applied.and_then(|()| in_force(done.as_ref()))));
+            findings::tell(reconciler.wanted());
         }
         due = unfinished.next(done.as_ref().ok());
     }
     notify::stopping();
-    info!("stopped watching; the port STAYS closed (open it again: ollama-guard down)");
+    info!("{}", notify::farewell(reconciler.policy()));
 }
 
 /// Who asked for a reload, if they wait for what comes of it.
@@ -211,7 +215,7 @@ fn apply(reconciler: &mut Reconciler, config: &mut config::File, exporter: &Expo
     match &applied {
         Ok(()) => {
             info!("configuration reloaded");
-            let reloaded = Reload { successful: true, last_success: SystemTime::now() };
+            let reloaded = Reload { successful: true, last_success: clock::boot() };
             exporter.change(|settings| {
                 *settings = Settings::new(reconciler.policy(), std::mem::take(&mut settings.config), reloaded);
             });

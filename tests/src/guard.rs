@@ -111,6 +111,11 @@ impl<'a> Guard<'a> {
         self.folder.path().join("config.toml")
     }
 
+    /// Where it runs.
+    pub fn namespace(&self) -> &'a Netns {
+        self.ns
+    }
+
     /// The directory of its pins.
     pub fn pins(&self) -> &PathBuf {
         &self.pins

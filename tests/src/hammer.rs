@@ -1,4 +1,4 @@
-//! A neighbour who never stops trying: connections to a port, begun one after another as fast as a scanner would.
+//! A neighbor who never stops trying: connections to a port, begun one after another as fast as a scanner would.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};

@@ -7,7 +7,9 @@
 pub mod bpf;
 pub mod builds;
 pub mod claims;
+pub mod conntrack;
 pub mod docker;
+pub mod echo;
 pub mod flood;
 pub mod frames;
 pub mod friend;

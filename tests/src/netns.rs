@@ -35,7 +35,7 @@ impl Netns {
         run(Command::new("ip").args(["netns", "add", &namespace.name]))?;
         namespace.ip("link set lo up")?;
         // No duplicate address detection: until it is done with a router's link-local address (a second), the router
-        // cannot ask for its neighbours, and what it should forward is lost.
+        // cannot ask for its neighbors, and what it should forward is lost.
         namespace.sysctl("net.ipv6.conf.default.accept_dad", "0")?;
         Ok(namespace)
     }

@@ -104,7 +104,7 @@ impl Drop for Witness {
     }
 }
 
-/// A raw socket, dressed as a datagram socket of the standard library: that one tells the sender.
+/// A raw socket, dressed as a datagram socket of the standard library: that one tells the source.
 fn raw(domain: Domain, protocol: Protocol) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
     socket.set_recv_buffer_size(4 << 20)?;

@@ -12,7 +12,7 @@ use tests::topology::World;
 use tests::{require, requires};
 
 const FLOOD: u32 = 1_000_000;
-/// Every tenth packet is from one sender, who must be found among the others.
+/// Every tenth packet is from one source, who must be found among the others.
 const HEAVY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 66);
 
 #[test]
@@ -50,7 +50,7 @@ fn flood(attach: &str, hook: &str) -> Result<()> {
     ensure!(row["dropped_packets"] == FLOOD && row["drops"]["untrusted"] == FLOOD, "{row:#}");
     ensure!(row["dropped_bytes"] == u64::from(FLOOD) * 54 && row["passed_packets"] == 0, "{row:#}");
 
-    // `status` names the heaviest senders only.
+    // `status` names the heaviest sources only.
     let output = guard.command(&["sources", "--json"])?;
     let document: Value = serde_json::from_slice(&output.stdout).context("reading sources --json")?;
     let sources = document["sources"].as_array().context("no sources")?;

@@ -35,7 +35,7 @@ impl Neighbour {
     }
 }
 
-/// A link by which the neighbour sends already when the guarded host's end comes up.
+/// A link by which the neighbor sends already when the guarded host's end comes up.
 fn add(world: &World, neighbour: &Neighbour, name: &str, options: &str) -> Result<()> {
     let far = format!("peer name p0 netns {}", neighbour.ns.name());
     world.guard.ip(&format!("link add {name} address 02:00:00:00:00:01 {options} type veth {far}"))?;

@@ -1,4 +1,4 @@
-//! Promises 4 and 5: what `status` and `sources` say is what happened. An independent sender counts what it sends.
+//! Promises 4 and 5: what `status` and `sources` say is what happened. An independent source counts what it sends.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -168,7 +168,7 @@ fn the_table_fits_a_narrow_terminal() -> Result<()> {
     Ok(())
 }
 
-/// Without the escape sequences that set colours.
+/// Without the escape sequences that set colors.
 fn without_colour(text: &str) -> String {
     let mut parts = text.split('\x1b');
     let first = parts.next().unwrap_or_default().to_owned();

@@ -83,7 +83,7 @@ enum Command {
         /// The machine's addresses
         addresses: Vec<IpAddr>,
     },
-    /// Set up, build, and measure what a packet costs, beside nothing at all and beside other firewalls
+    /// Set up, build, and measure the cost per packet, compared with no firewall and with others
     Bench {
         /// Tables to measure; without any, all
         #[arg(last = true)]
@@ -91,7 +91,7 @@ enum Command {
     },
     /// Build the packages: a .deb and an archive with an installer, in target/dist
     Dist,
-    /// Feed the readers of packets, configuration and kernel messages what nobody would write by hand
+    /// Fuzz the packet, configuration and kernel-message parsers
     Fuzz {
         /// classifier, kernel, config, web, netlink or procfs; without any, each in turn
         target: Option<String>,

@@ -10,7 +10,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
     if sh::is_root() {
         return crate::daemon::start(&binary, arguments);
     }
-    eprintln!("starting the guard takes root's rights: asking sudo");
+    eprintln!("starting the guard needs root; asking sudo");
     let own = env::current_exe().context("cannot tell where this program lies")?;
     sh::run(sh::root(own).arg("start").arg(&binary).arg("--").args(arguments))
 }

@@ -25,7 +25,7 @@ const KERNELS: &[(&str, &str)] =
     &[("5.10", "bullseye"), ("6.1", "bookworm"), ("6.12", "bookworm-backports"), ("newest", "trixie-backports")];
 
 /// The suites that run in a machine: what depends on the kernel.
-const SUITES: &[&str] = &["kernel", "clsact", "devices", "ipsec", "ipvs", "mpls", "onward"];
+const SUITES: &[&str] = &["kernel", "clsact", "devices", "flowtable", "ipsec", "ipvs", "mpls", "onward"];
 
 /// Not a kernel but a whole system, see [`mod@boot`]: only when it is named.
 const BOOT: &str = "boot";

@@ -1,11 +1,9 @@
 //! `ollama-guard check`: is the configuration valid, and what does it mean?
 
 mod describe;
-mod suspicious;
 #[cfg(test)]
 mod tests;
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::Serialize;
@@ -15,42 +13,81 @@ use super::output::{Document, print, print_json};
 use crate::cli::CheckArgs;
 use crate::config::{self, ConfigError, Fault, lockout};
 use crate::exit::Exit;
-use crate::exporter::web::{self, WebError};
+use crate::exporter::web;
+use crate::findings::{Finding, of_spared, of_switches};
+use crate::observe::collect::findings;
+use crate::observe::text::counted;
 use crate::policy::Policy;
 
 pub use describe::describe;
-pub use suspicious::suspicious;
+
+/// A configuration that can be put in force.
+struct Sound {
+    policy: Policy,
+    /// What the metrics' web configuration asks for.
+    web: Option<web::Asks>,
+    warnings: Vec<Finding>,
+}
 
 /// Validates the file (or the defaults), and prints what it means or what is wrong.
 pub fn check(file: Option<&Path>, args: &CheckArgs) -> anyhow::Result<Exit> {
     let name = config::or_default(file);
-    let policy = load(file);
-    let web = policy.as_ref().ok().and_then(|policy| web::check(policy.web_config.as_deref()?).err());
-    let exit = if policy.is_ok() && web.is_none() { Exit::Fine } else { Exit::Usage };
-    let ports = local_ports();
-    match policy {
-        _ if args.json => print_json(&document(name, policy.as_ref(), web.as_ref(), ports), Document::Pretty)?,
-        Ok(_) if web.is_some() => eprintln!("{}", web.map(|error| error.to_string()).unwrap_or_default()),
-        Ok(_) if args.quiet => {}
-        Ok(policy) => {
+    let checked = load(file).and_then(|policy| with_web(name, policy)).map(|(policy, web)| {
+        let warnings = of_switches(&policy).into_iter().chain(left_open(&policy)).chain(findings(&policy)).collect();
+        Sound { policy, web, warnings }
+    });
+    let exit = match &checked {
+        Ok(sound) if !args.strict || sound.warnings.is_empty() => Exit::Fine,
+        _ => Exit::Usage,
+    };
+    match &checked {
+        _ if args.json => print_json(&document(name, &checked), Document::Pretty)?,
+        Ok(sound) if args.quiet => {
+            if args.strict {
+                eprint!("{}", warnings(&sound.warnings));
+            }
+        }
+        Ok(sound) => {
             let origin = if file.is_some() || name.exists() { "valid" } else { "not there, so the defaults apply" };
             let heading = format!("{} is {origin}.\n\n", name.display());
-            print(&(heading + &describe(&policy) + &warnings(&policy, ports)))?;
+            let described = describe(&sound.policy, sound.web.as_ref());
+            print(&(heading + &described + &warnings(&sound.warnings) + &summary(name, sound)))?;
         }
-        Err(error) => eprintln!("{error}"),
+        Err(error) => {
+            let errors = counted(error.faults().len() as u64, "error");
+            eprintln!("{error}\n\n{}: {errors}; nothing was changed", name.display());
+        }
     }
     Ok(exit)
 }
 
-fn warnings(policy: &Policy, ports: Option<RangeInclusive<u16>>) -> String {
-    suspicions(policy, ports).iter().map(|warning| format!("\nWARNING {warning}\n")).collect::<Vec<_>>().concat()
+/// The web configuration too must be sound; one that is not is a fault of the key that names it.
+fn with_web(file: &Path, policy: Policy) -> Result<(Policy, Option<web::Asks>), ConfigError> {
+    let asks = policy.web_config.as_deref().map(web::check).transpose();
+    let asks = asks
+        .map_err(|error| config::fault_at(file, &["metrics", "web_config"], &error.to_string(), error.next_step()))?;
+    Ok((policy, asks))
 }
 
-/// What is probably not meant, and what stays open as this host is now.
-fn suspicions(policy: &Policy, ports: Option<RangeInclusive<u16>>) -> Vec<String> {
+/// What stays open as this host is now, because people get in by it.
+fn left_open(policy: &Policy) -> Vec<Finding> {
     let spared = lockout::judge(policy, &lockout::listeners());
-    let open = spared.iter().map(|spared| format!("{spared}; {}", lockout::INSIST));
-    suspicious(policy, ports).into_iter().chain(open).collect()
+    spared.iter().map(of_spared).collect()
+}
+
+fn warnings(warnings: &[Finding]) -> String {
+    let one = |Finding { subject, problem, next_step, .. }: &Finding| {
+        format!("\nWARNING {subject}: {problem}\n        next: {next_step}\n")
+    };
+    warnings.iter().map(one).collect()
+}
+
+/// The last line, which is all that some read.
+fn summary(file: &Path, sound: &Sound) -> String {
+    match sound.warnings.len() {
+        0 => String::new(),
+        warnings => format!("\n{}: valid, {}\n", file.display(), counted(warnings as u64, "warning")),
+    }
 }
 
 /// `check --json`; described in docs/json.md.
@@ -63,21 +100,10 @@ struct Report<'a> {
     errors: Vec<Fault>,
 }
 
-fn document<'a>(
-    file: &'a Path,
-    policy: Result<&'a Policy, &ConfigError>,
-    web: Option<&WebError>,
-    ports: Option<RangeInclusive<u16>>,
-) -> Report<'a> {
-    let warnings = policy.map(|policy| suspicions(policy, ports)).unwrap_or_default();
-    let mut errors = policy.err().map(ConfigError::faults).unwrap_or_default();
-    errors.extend(web.map(|error| Fault::of_named_file("metrics.web_config", error)));
-    Report { file, valid: errors.is_empty(), policy: policy.ok(), warnings, errors }
-}
-
-/// The ports from which Linux picks one for an outgoing connection.
-fn local_ports() -> Option<RangeInclusive<u16>> {
-    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let mut ports = text.split_ascii_whitespace().map(str::parse);
-    Some(ports.next()?.ok()?..=ports.next()?.ok()?)
+fn document<'a>(file: &'a Path, checked: &'a Result<Sound, ConfigError>) -> Report<'a> {
+    let (policy, warnings, errors) = match checked {
+        Ok(sound) => (Some(&sound.policy), sound.warnings.iter().map(ToString::to_string).collect(), Vec::new()),
+        Err(error) => (None, Vec::new(), error.faults()),
+    };
+    Report { file, valid: errors.is_empty(), policy, warnings, errors }
 }

@@ -12,6 +12,7 @@ use super::load_to_look;
 use crate::cli::EventsArgs;
 use crate::events::{Line, socket};
 use crate::exit::Exit;
+use crate::observe::terminal::localized;
 
 /// Prints until interrupted, or until nobody reads.
 pub(super) fn events(file: Option<&Path>, args: &EventsArgs) -> anyhow::Result<Exit> {
@@ -40,7 +41,7 @@ pub(super) fn events(file: Option<&Path>, args: &EventsArgs) -> anyhow::Result<E
         } else if args.json {
             text.clone()
         } else {
-            readable(&line)
+            localized(&readable(&line)).into_owned()
         };
         if !write(&shown)? {
             return Ok(Exit::Fine);
@@ -88,12 +89,12 @@ fn clock(time: f64) -> String {
 fn unreachable(path: &Path, error: &io::Error) -> anyhow::Error {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => anyhow!(
-            "the daemon is not running (nothing listens on {}): start it with systemctl start ollama-guard. What was \
-             dropped meanwhile, which goes on without it, is in: ollama-guard status, ollama-guard sources",
+            "the daemon is not running (nothing listens on {}): start it with systemctl start ollama-guard. Packets are \
+             still being dropped; see: ollama-guard status, ollama-guard sources",
             path.display()
         ),
         io::ErrorKind::PermissionDenied => anyhow!(
-            "you may not read {}: run this as root (sudo), or become a member of the group ollama-guard",
+            "permission denied on {}: use sudo, or join the group ollama-guard (created by the package)",
             path.display()
         ),
         _ => anyhow!("cannot connect to {}: {error}", path.display()),

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::observe::terminal::localized;
+
 /// How a JSON document is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Document {
@@ -16,6 +18,10 @@ pub enum Document {
 
 /// Prints `text`. A reader that went away early (`ollama-guard status | head -1`) is not a failure.
 pub fn print(text: &str) -> anyhow::Result<()> {
+    write(&localized(text))
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -29,5 +35,5 @@ pub fn print_json(document: &impl Serialize, layout: Document) -> anyhow::Result
         Document::Pretty => serde_json::to_string_pretty(document),
         Document::Line => serde_json::to_string(document),
     };
-    print(&(text.context("a document cannot be written as JSON; please report this")? + "\n"))
+    write(&(text.context("a document cannot be written as JSON; please report this")? + "\n"))
 }

@@ -1,5 +1,6 @@
 //! `ollama-guard sources`: who sent packets to the guarded ports.
 
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use super::look::look;
@@ -9,10 +10,14 @@ use crate::cli::SourcesArgs;
 use crate::exit::Exit;
 use crate::observe::{json, sources as table};
 
+/// Sources on a terminal, unless it is said how many.
+const SCREENFUL: u32 = 20;
+
 /// Prints every source, or the first of them.
 pub(super) fn sources(file: Option<&Path>, args: &SourcesArgs) -> anyhow::Result<Exit> {
     let mut snapshot = look(&load_to_look(file).paths, &config_file(file))?;
-    let top = args.top.and_then(|top| usize::try_from(top).ok());
+    let screen = !args.json && !args.all && io::stdout().is_terminal();
+    let top = args.top.or(screen.then_some(SCREENFUL)).and_then(|top| usize::try_from(top).ok());
     snapshot.rank_sources(top);
     if args.json {
         print_json(&json::Sources::from(&snapshot), Document::Pretty)?;

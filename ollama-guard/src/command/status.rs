@@ -3,12 +3,13 @@
 use std::io::IsTerminal;
 use std::path::Path;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::look::look;
 use super::output::{Document, print, print_json};
 use super::{config_file, load_to_look};
 use crate::cli::StatusArgs;
+use crate::clock;
 use crate::exit::Exit;
 use crate::observe::enforcement::enforcement;
 use crate::observe::json;
@@ -25,11 +26,11 @@ const REDRAW: &str = "\x1b[H\x1b[J";
 pub(super) fn status(file: Option<&Path>, args: &StatusArgs) -> anyhow::Result<Exit> {
     let paths = load_to_look(file).paths;
     let config = config_file(file);
-    let mut earlier: Option<(Snapshot, Instant)> = None;
+    let mut earlier: Option<(Snapshot, Duration)> = None;
     loop {
         let mut snapshot = look(&paths, &config)?;
         snapshot.rank_sources(Some(TOP));
-        let taken = Instant::now();
+        let taken = clock::boot();
         let exit = if enforcement(&snapshot).is_full() { Exit::Fine } else { Exit::NotEnforcing };
         match (args.quiet, args.json, args.watch) {
             (true, ..) => {}
@@ -37,7 +38,7 @@ pub(super) fn status(file: Option<&Path>, args: &StatusArgs) -> anyhow::Result<E
             (_, true, Some(_)) => print_json(&json::Status::from(&snapshot), Document::Line)?,
             (_, false, watch) => {
                 let earlier =
-                    earlier.as_ref().map(|(snapshot, at)| Earlier { snapshot, elapsed: taken.duration_since(*at) });
+                    earlier.as_ref().map(|(snapshot, at)| Earlier { snapshot, elapsed: taken.saturating_sub(*at) });
                 let mut screen = String::new();
                 if watch.is_some() && std::io::stdout().is_terminal() {
                     screen.push_str(REDRAW);
@@ -47,8 +48,8 @@ pub(super) fn status(file: Option<&Path>, args: &StatusArgs) -> anyhow::Result<E
                 print(&screen)?;
             }
         }
-        let Some(seconds) = args.watch else { return Ok(exit) };
+        let Some(period) = args.watch else { return Ok(exit) };
         earlier = Some((snapshot, taken));
-        sleep(Duration::from_secs(seconds.into()));
+        sleep(period);
     }
 }

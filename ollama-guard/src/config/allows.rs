@@ -38,7 +38,7 @@ fn cidr(field: &Field<'_, '_>) -> Option<IpNet> {
             Some((address, zone)) => format!("write source = \"{address}\" and interface = \"{}\"", zone_name(zone)),
             None => format!("write {example}; host names are not looked up"),
         };
-        field.fault(format!("\"{written}\" is no address range (CIDR)"), next);
+        field.fault(format!("\"{written}\" is not an IP address or CIDR range"), next);
         return None;
     };
     if let IpNet::V6(v6) = range

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU16;
 
 use crate::policy::{
-    Allow, AttachPolicy, ContainerAccess, Forwarded, Layers, Listen, Mode, NamePattern, PRIVATE_SOURCES, Paths, Policy,
-    Profile, Protocol, Service, SourceLimits,
+    Allow, AttachPolicy, ContainerAccess, Forwarded, Layers, Listen, Mode, NamePattern, OLLAMA, PRIVATE_SOURCES, Paths,
+    Policy, Profile, Protocol, Service, SourceLimits,
 };
 
 /// The bridges that container engines and hypervisors make, and the pairs of `systemd-nspawn`: those have a network, and
@@ -34,6 +33,7 @@ pub(super) fn policy(profile: Profile) -> Policy {
         profile,
         mode: Mode::default(),
         layers: Layers { wall: true, seatbelt: true },
+        ollama: true,
         services: vec![ollama()],
         trusted: patterns(trusted(profile)),
         containers: patterns(&CONTAINERS),
@@ -49,11 +49,11 @@ pub(super) fn policy(profile: Profile) -> Policy {
     }
 }
 
-fn ollama() -> Service {
-    const PORT: NonZeroU16 = NonZeroU16::new(11_434).unwrap();
+/// The built-in service.
+pub(super) fn ollama() -> Service {
     Service {
         name: "ollama".parse().expect("the built-in name is valid"),
-        ports: BTreeSet::from([PORT]),
+        ports: BTreeSet::from([OLLAMA]),
         protocols: BTreeSet::from([Protocol::Tcp]),
         insist: false,
     }

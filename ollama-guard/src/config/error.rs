@@ -45,20 +45,6 @@ pub struct Fault {
     excerpt: (String, usize),
 }
 
-impl Fault {
-    /// A fault in a file that a key names; the text says where.
-    pub(crate) fn of_named_file(key: &str, error: &dyn fmt::Display) -> Self {
-        Self {
-            line: 1,
-            column: 1,
-            key: key.to_owned(),
-            problem: error.to_string(),
-            next_step: "correct that file".to_owned(),
-            excerpt: (String::new(), 0),
-        }
-    }
-}
-
 impl ConfigError {
     /// As a list for scripts; a file that cannot be read at all is one fault on line 1.
     pub fn faults(&self) -> Vec<Fault> {
@@ -148,13 +134,6 @@ impl Faults {
         self.0.borrow_mut().push(Finding { span, key, problem, next_step });
     }
 
-    pub(super) fn add_syntax(&self, error: &toml::de::Error) {
-        let next_step = "write `key = value`, with texts in \"quotes\" and lists in [brackets]; \
-                         dist/config.toml in the sources shows every key";
-        let problem = format!("not valid TOML: {}", error.message().replace('\n', ", "));
-        self.add(error.span().unwrap_or(0..0), "", problem, next_step);
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }
@@ -166,7 +145,7 @@ impl Faults {
         if let Some(first) = findings.get_mut(MOST_TOLD) {
             first.key.clear();
             first.problem = format!("and {beyond} more faults from here on");
-            "repair those above first".clone_into(&mut first.next_step);
+            "fix the ones above first".clone_into(&mut first.next_step);
             findings.truncate(MOST_TOLD + 1);
         }
         // Lines are counted on from the fault before: a generated file may have very many.

@@ -62,8 +62,7 @@ fn place(field: &Field<'_, '_>, text: &str) -> Option<Listen> {
 /// A port that strangers could scrape joins the guarded ones: trusted interfaces may, others may not.
 fn guard(field: &Field<'_, '_>, address: SocketAddr, policy: &mut Policy) {
     let Some(port) = NonZeroU16::new(address.port()) else { return };
-    let owns = |service: &&Service| service.protocols.contains(&Protocol::Tcp) && service.ports.contains(&port);
-    if let Some(service) = policy.services.iter().find(owns) {
+    if let Some(service) = policy.services.iter().find(|service| service.covers(Protocol::Tcp, port)) {
         let problem = format!("tcp port {port} belongs to the service \"{}\"", service.name);
         field.fault(problem, "choose another port for metrics, such as 19434");
     } else if address.ip().is_loopback() {

@@ -26,16 +26,14 @@ pub(super) fn policy(mut root: Section<'_, '_>) -> Policy {
     root.set("wall", &mut policy.layers.wall, Field::boolean);
     root.set("seatbelt", &mut policy.layers.seatbelt, Field::boolean);
 
-    let written = root.take("service").map(|field| services::read(&field));
-    let names = written.as_ref().map(|services| services.names.clone());
-    if let Some(services) = written {
-        policy.services = services.list;
-    }
+    let ollama = root.take("ollama");
+    policy.ollama = ollama.as_ref().and_then(Field::boolean).unwrap_or(true);
+    let services = services::read(root.take("service").as_ref(), ollama.as_ref(), policy.ollama);
+    policy.services = services.list;
     section(&mut root, "interfaces", |section| interfaces::read(section, &mut policy));
     if let Some(field) = root.take("allow") {
         // By name as written: a service with a fault of its own must not make its allows faulty too.
-        let names = names.unwrap_or_else(|| policy.services.iter().map(|s| s.name.to_string()).collect());
-        policy.allow.extend(allows::read(&field, &names));
+        policy.allow.extend(allows::read(&field, &services.names));
     }
     section(&mut root, "sources", |section| limits::read(section, &mut policy.sources));
     section(&mut root, "metrics", |section| metrics::read(section, &mut policy));

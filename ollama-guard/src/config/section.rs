@@ -11,7 +11,7 @@ use super::error::Faults;
 const HOMES: [(&str, &[&str]); 5] = [
     (
         "at the top of the file, before the first [section]",
-        &["profile", "mode", "attach", "forwarded", "wall", "seatbelt"],
+        &["profile", "mode", "attach", "forwarded", "wall", "seatbelt", "ollama"],
     ),
     ("under [interfaces]", &["trusted", "containers", "container_access", "count_loopback"]),
     ("under [sources]", &["tracked", "exported"]),
@@ -78,7 +78,7 @@ impl<'a, 'i> Section<'a, 'i> {
         for (key, _) in self.table {
             let written = key.get_ref().as_ref();
             if !self.known.contains(&written) {
-                self.faults.add(key.span(), self.path(written), "is not a known key", self.suggestion(written));
+                self.faults.add(key.span(), self.path(written), "unknown key", self.suggestion(written));
             }
         }
     }
@@ -116,8 +116,13 @@ impl<'a, 'i> Field<'a, 'i> {
     pub(super) fn text(&self, example: &str) -> Option<&'a str> {
         match self.value {
             DeValue::String(text) => Some(text),
-            _ => self.wrong_type("a text in quotes", example),
+            _ => self.wrong_type("a quoted string", example),
         }
+    }
+
+    /// The text, if it is one: where another type is wanted and a text says what was meant.
+    pub(super) fn is_text(&self) -> Option<&'a str> {
+        self.value.as_str()
     }
 
     pub(super) fn boolean(&self) -> Option<bool> {
@@ -147,7 +152,7 @@ impl<'a, 'i> Field<'a, 'i> {
         if chosen.is_none() {
             let meant = closest(written, &words).map(|word| format!("did you mean \"{word}\"? "));
             let next_step = format!("{}use one of {listed}", meant.unwrap_or_default());
-            self.fault(format!("\"{}\" is not a choice", written.escape_debug()), next_step);
+            self.fault(format!("\"{}\" is not a valid value", written.escape_debug()), next_step);
         }
         chosen
     }
@@ -175,7 +180,8 @@ fn with_article(kind: &str) -> String {
     format!("{article} {kind}")
 }
 
-fn closest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
-    let distance = |candidate: &str| strsim::damerau_levenshtein(&written.to_lowercase(), candidate);
+/// The word that was meant, if one is so near that it must be.
+pub(crate) fn closest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
+    let distance = |word: &str| strsim::damerau_levenshtein(&written.to_lowercase(), &word.to_lowercase());
     known.iter().copied().filter(|key| distance(key) <= 1 + key.len() / 4).min_by_key(|key| distance(key))
 }

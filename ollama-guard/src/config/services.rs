@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
+use super::defaults;
 use super::section::{Field, Section};
-use crate::policy::{MAX_SERVICES, Protocol, Service, ServiceName};
+use super::syntax;
+use crate::policy::{MAX_SERVICES, OLLAMA, Protocol, Service, ServiceName};
 
 const PROTOCOLS: [(&str, Protocol); 2] = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
-/// The `[[service]]` entries of a file.
+/// What a file guards.
+#[derive(Default)]
 pub(super) struct Services {
     pub(super) list: Vec<Service>,
-    /// Every name that was written, sound or not.
+    /// Every name that may be referred to: those written, sound or not, and the built-in one.
     pub(super) names: BTreeSet<String>,
 }
 
@@ -22,14 +25,35 @@ struct Taken {
     ports: BTreeMap<(Protocol, NonZeroU16), String>,
 }
 
-pub(super) fn read(field: &Field<'_, '_>) -> Services {
+/// The `[[service]]` entries, and Ollama's own unless one of them takes its place or the file says `ollama = false`.
+pub(super) fn read(field: Option<&Field<'_, '_>>, ollama: Option<&Field<'_, '_>>, wanted: bool) -> Services {
+    let mut services = field.map(written).unwrap_or_default();
+    let own = defaults::ollama();
+    let replaced = services.names.contains(own.name.as_str())
+        || services.list.iter().any(|service| service.covers(Protocol::Tcp, OLLAMA));
+    if !wanted && field.is_none() {
+        if let Some(ollama) = ollama {
+            ollama.fault("nothing would be guarded", "remove the line, or add a [[service]] to guard instead");
+        }
+    } else if wanted && !replaced {
+        if let Some(field) = field.filter(|_| services.list.len() == MAX_SERVICES) {
+            let problem = format!("there are {MAX_SERVICES} services besides Ollama's, which is guarded too");
+            field.fault(problem, "merge two: one service may have several ports; or add `ollama = false` at the top");
+        }
+        services.names.insert(own.name.to_string());
+        services.list.insert(0, own);
+    }
+    services
+}
+
+fn written(field: &Field<'_, '_>) -> Services {
     let mut taken = Taken::default();
     let mut list = Vec::new();
     let example = "`[[service]]` on a line of its own, with `name` and `ports` below it";
     let Some(items) = field.items(example) else { return Services { list, names: taken.names } };
     let items: Vec<_> = items.collect();
     if items.is_empty() {
-        field.fault("nothing would be guarded", "name a service, or remove the key to guard Ollama's port 11434");
+        field.fault("the list is empty", "name a service, or remove the key: Ollama's port 11434 is guarded anyway");
     }
     for (nth, item) in items.iter().enumerate() {
         if nth == MAX_SERVICES {
@@ -80,6 +104,10 @@ fn name(field: &Field<'_, '_>, taken: &mut BTreeSet<String>) -> Option<ServiceNa
 }
 
 fn ports_of<'a, 'i>(field: &Field<'a, 'i>) -> Vec<(Field<'a, 'i>, NonZeroU16)> {
+    if let Some(range) = field.is_text().filter(|text| syntax::is_range(text)) {
+        field.fault(format!("\"{range}\" is a range, and there are none"), syntax::LIST_PORTS);
+        return Vec::new();
+    }
     let Some(items) = field.items("`[11434]` or `[3000, 8080]`") else { return Vec::new() };
     let items: Vec<_> = items.collect();
     if items.is_empty() {
@@ -87,6 +115,10 @@ fn ports_of<'a, 'i>(field: &Field<'a, 'i>) -> Vec<(Field<'a, 'i>, NonZeroU16)> {
     }
     let mut ports: Vec<(Field<'a, 'i>, NonZeroU16)> = Vec::new();
     for item in items {
+        if let Some(range) = item.is_text().filter(|text| syntax::is_range(text)) {
+            item.fault(format!("\"{range}\" is a range, and there are none"), syntax::LIST_PORTS);
+            continue;
+        }
         let why = "that is what a port can be";
         let number = item.integer(1..=u32::from(u16::MAX), why).and_then(|number| u16::try_from(number).ok());
         let Some(port) = number.and_then(NonZeroU16::new) else { continue };

@@ -32,11 +32,11 @@ fn a_faulty_file_still_names_its_directories() {
             format!("no toml\n{header}\nbpf = \"/sys/fs/bpf/mine\"\n[[allow]\n"),
             format!("trusted = [\n{header}\nbpf = \"/sys/fs/bpf/mine\" # comment\n"),
         ] {
-            assert_eq!(super::paths_in(&text).bpf, std::path::Path::new("/sys/fs/bpf/mine"), "{text}");
+            assert_eq!(super::paths_in(&text).bpf, Path::new("/sys/fs/bpf/mine"), "{text}");
         }
     }
     for text in ["paths.bpf = \"/sys/fs/bpf/mine\"", "paths = { bpf = \"/sys/fs/bpf/mine\" }"] {
-        assert_eq!(super::paths_in(text).bpf, std::path::Path::new("/sys/fs/bpf/mine"), "{text}");
+        assert_eq!(super::paths_in(text).bpf, Path::new("/sys/fs/bpf/mine"), "{text}");
     }
     let file = std::env::temp_dir().join(format!("ollama-guard-paths-{}.toml", std::process::id()));
     std::fs::write(&file, format!("no toml\n{section}")).unwrap();

@@ -23,7 +23,7 @@ const LONGEST: usize = 1 << 30;
 #[derive(Debug, Error)]
 pub enum AskError {
     /// The user is not in the group.
-    #[error("this user may not ask the daemon ({}): {}", path.display(), join())]
+    #[error("permission denied on {}: {}", path.display(), join())]
     NotMember {
         /// The socket.
         path: PathBuf,
@@ -61,11 +61,8 @@ pub enum AskError {
 
 fn join() -> &'static str {
     match account::group() {
-        Some(_) => {
-            "become a member of the group ollama-guard (sudo usermod -aG ollama-guard $USER, then log in again), \
-             or use sudo"
-        }
-        None => "use sudo (there is no group ollama-guard: the package makes it)",
+        Some(_) => "use sudo, or join the group ollama-guard (sudo usermod -aG ollama-guard $USER, then log in again)",
+        None => "use sudo (the group ollama-guard, created by the package, does not exist here)",
     }
 }
 

@@ -6,7 +6,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
 use ollama_guard_common::abi::{Counter, InterfaceCounters, ServiceIndex, SourceCounters, SourceKey};
 use ollama_guard_common::{Address, Fate, Outcome};
 
@@ -14,6 +13,7 @@ use super::DatapathError;
 use super::map::Map;
 use super::shared::SharedMaps;
 use super::strangers;
+use crate::clock;
 
 /// Everything the kernel programs have counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub(super) fn sorted(table: &Map<SourceKey, SourceCounters>, now: Duration) -> i
 impl Reading {
     /// Reads everything.
     pub(super) fn take(maps: &SharedMaps) -> Result<Self, DatapathError> {
-        let now = monotonic();
+        let now = clock::boot();
         // What was entered before what is there: what comes in between is not taken for gone.
         let gates = maps.gate.get_per_cpu(&0).map_err(DatapathError::map("read", "gate"))?.unwrap_or_default();
         let entered: u64 = gates.iter().map(|gate| gate.entered).sum();
@@ -131,6 +131,26 @@ impl Reading {
             gone_sources: entered.saturating_sub(held as u64),
             events_lost: gates.iter().map(|gate| gate.events_lost).sum(),
         })
+    }
+}
+
+impl Reading {
+    /// Packets that no source accounts for: totals less sources. Sources were read first, so the difference is never
+    /// negative on an interface that exists; the sources of interfaces that are gone are left out.
+    pub fn unattributed(&self) -> u64 {
+        self.total().saturating_sub(self.attributed())
+    }
+
+    /// Packets counted on interfaces.
+    pub fn total(&self) -> u64 {
+        let counters = self.interfaces.values().flat_map(|interface| interface.counters.values());
+        counters.map(|counter| counter.packets).sum()
+    }
+
+    /// Packets counted by source, on interfaces that exist.
+    pub fn attributed(&self) -> u64 {
+        let present = self.sources.iter().filter(|source| self.interfaces.contains_key(&source.interface));
+        present.map(|source| source.counter.packets).sum()
     }
 }
 
@@ -186,9 +206,4 @@ pub(super) const fn fate(number: u8) -> Fate {
 
 pub(super) fn address(family: impl Into<u32>, words: [u32; 4]) -> Option<IpAddr> {
     Address { family: family.into(), words }.ip()
-}
-
-/// The clock of the kernel programs' time stamps.
-pub(super) fn monotonic() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }

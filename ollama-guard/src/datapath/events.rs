@@ -11,10 +11,11 @@ use ollama_guard_common::abi::{EVENT_INTERVAL, Event, Gate, PENDING_SLOTS, Pendi
 use ollama_guard_common::{Fate, Outcome, Protocol};
 use zerocopy::FromBytes;
 
-use super::counters::{address, fate, monotonic};
+use super::counters::{address, fate};
 use super::map::Map;
 use super::shared::EVENTS;
 use super::{DatapathError, PinDirectory};
+use crate::clock;
 
 /// The consumer's end of the ring. It has one consumer: only the daemon opens it.
 pub struct EventRing {
@@ -22,7 +23,7 @@ pub struct EventRing {
     gate: Map<u32, Gate>,
 }
 
-/// Who sent what where, and what became of it: events tell of each such sender by itself.
+/// Who sent what where, and what became of it: events tell of each such source by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventKey {
     /// Its address.
@@ -35,7 +36,7 @@ pub struct EventKey {
     pub fate: Fate,
 }
 
-/// A sender's stay among those that a CPU watches closely. A slot holds one at a time.
+/// A source's stay among those that a CPU watches closely. A slot holds one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stay {
     /// The CPU.
@@ -53,14 +54,14 @@ pub struct EventReading {
     pub key: EventKey,
     /// The verdict with its reason.
     pub outcome: Outcome,
-    /// Where the packet was going; none if it said so only in part, and for what was left to tell when a sender's stay
+    /// Where the packet was going; none if it said so only in part, and for what was left to tell when a source's stay
     /// ended.
     pub destination: Option<IpAddr>,
     /// Destination port, if it can be read.
     pub port: Option<u16>,
     /// Transport protocol, if it is known.
     pub protocol: Option<Protocol>,
-    /// When, by `CLOCK_MONOTONIC`.
+    /// When, by `CLOCK_BOOTTIME`.
     pub at: Duration,
     /// The stay.
     pub stay: Stay,
@@ -70,14 +71,14 @@ pub struct EventReading {
     pub count: u64,
 }
 
-/// A sender that fell silent.
+/// A source that fell silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rest {
     /// The stay.
     pub stay: Stay,
     /// Packets during it.
     pub seen: u64,
-    /// When the newest came, by `CLOCK_MONOTONIC`.
+    /// When the newest came, by `CLOCK_BOOTTIME`.
     pub at: Duration,
     /// A second has passed since an entry of it was due: whatever comes next will make one.
     pub silent: bool,
@@ -113,7 +114,7 @@ impl EventRing {
         let gates = || self.gate.get_per_cpu(&0).map_err(DatapathError::map("read", "gate"));
         // Programs write meanwhile. What two looks agree on is whole.
         let (before, after) = (gates()?.unwrap_or_default(), gates()?.unwrap_or_default());
-        let now = monotonic();
+        let now = clock::boot();
         let mut rests = Vec::new();
         for ((cpu, before), after) in (0..).zip(&before).zip(&after) {
             let slots = (0..).zip(before.pending.iter().zip(&after.pending));
@@ -125,7 +126,7 @@ impl EventRing {
 
     /// The clock of readings.
     pub fn now() -> Duration {
-        monotonic()
+        clock::boot()
     }
 }
 

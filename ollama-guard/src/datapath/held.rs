@@ -24,8 +24,14 @@ impl HeldLinks {
     pub(super) fn with_room() -> Self {
         let most = getrlimit(Resource::RLIMIT_NOFILE)
             .map_or(0, |(soft, hard)| if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft });
-        let room = usize::try_from(most.saturating_sub(SPARE)).unwrap_or(usize::MAX);
+        // Half of them for links at egress.
+        let room = usize::try_from(most.saturating_sub(SPARE) / 2).unwrap_or(usize::MAX);
         Self { links: BTreeMap::new(), room }
+    }
+
+    /// How many links each way may be held.
+    pub(super) const fn room(&self) -> usize {
+        self.room
     }
 
     /// Holds an interface's link, and its last one no more.

@@ -25,6 +25,8 @@ pub struct PinDirectory {
 
 /// Ends the pin's name of a link that is being installed.
 const NEXT: &str = "-next";
+/// Ends the pin's name of a link at egress.
+const EGRESS: &str = "-egress";
 
 /// Which ABI versions have pins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -147,6 +149,17 @@ impl PinDirectory {
     /// One interface's link.
     pub(super) fn link(&self, interface: u32) -> PathBuf {
         self.links().join(interface.to_string())
+    }
+
+    /// The link of one interface's egress.
+    pub(super) fn egress_link(&self, interface: u32) -> PathBuf {
+        self.links().join(format!("{interface}{EGRESS}"))
+    }
+
+    /// Interfaces that have our link at egress.
+    pub(super) fn egress_interfaces(&self) -> Result<BTreeSet<u32>, DatapathError> {
+        let names = entries(&self.links())?;
+        Ok(names.iter().filter_map(|name| name.to_str()?.strip_suffix(EGRESS)?.parse().ok()).collect())
     }
 
     /// Where an interface's next link is pinned before it takes the place of the present one.

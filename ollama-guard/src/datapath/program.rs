@@ -32,6 +32,10 @@ pub enum Family {
     Tc,
     /// TC on a layer-3 device.
     TcLayer3,
+    /// TC egress on a device with an Ethernet header.
+    Egress,
+    /// TC egress on a layer-3 device.
+    EgressLayer3,
     /// TC on a member of a bridge, bond or team, for what its master never sees.
     TcMember,
 }
@@ -42,6 +46,8 @@ impl Family {
             Self::Xdp => "xdp",
             Self::Tc => "tc",
             Self::TcLayer3 => "tc-l3",
+            Self::Egress => "egress",
+            Self::EgressLayer3 => "egress-l3",
             Self::TcMember => "tc-member",
         }
     }
@@ -52,6 +58,8 @@ impl Family {
             Self::Xdp => &["guard_xdp_frags", "guard_xdp"],
             Self::Tc => &["guard_tc"],
             Self::TcLayer3 => &["guard_tc_l3"],
+            Self::Egress => &["note_tc"],
+            Self::EgressLayer3 => &["note_tc_l3"],
             Self::TcMember => &["guard_tc_member"],
         }
     }

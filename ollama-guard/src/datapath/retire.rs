@@ -1,7 +1,7 @@
 //! What other versions of the program left attached: it goes once this one enforces everywhere.
 
 use super::clsact;
-use super::wall::drop_link;
+use super::wall::{drop_link, drop_link_at};
 use super::{DatapathError, PinDirectory, Wall};
 
 impl Wall {
@@ -13,6 +13,9 @@ impl Wall {
             let other = self.pins.other(name);
             for interface in other.linked_interfaces()? {
                 drop_link(&other, interface)?;
+            }
+            for interface in other.egress_interfaces()? {
+                drop_link_at(&other.egress_link(interface))?;
             }
             self.take_over_filters(&other)?;
             other.remove()?;

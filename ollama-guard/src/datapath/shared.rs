@@ -9,8 +9,8 @@ use super::map::Map;
 use super::{DatapathError, PinDirectory, sys};
 
 /// Names of the shared maps, as in the kernel object.
-pub(super) const NAMES: [&str; 7] =
-    ["interfaces", "interfaces_unseated", "strangers", "clients", "gate", "state", EVENTS];
+pub(super) const NAMES: [&str; 8] =
+    ["interfaces", "interfaces_unseated", "strangers", "clients", "began", "gate", "state", EVENTS];
 
 /// The ring of events, which only the daemon reads: see [`super::EventRing`].
 pub(super) const EVENTS: &str = "events";

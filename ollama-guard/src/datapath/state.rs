@@ -12,6 +12,7 @@ use super::shared::SharedMaps;
 use super::{DatapathError, ProgramKey};
 use crate::config::lockout::{Listener, Spared};
 use crate::derived::{DerivedPort, Unknown};
+use crate::findings::Finding;
 use crate::plan::services::ServiceTable;
 use crate::policy::{InterfaceName, Policy};
 
@@ -20,10 +21,13 @@ use crate::policy::{InterfaceName, Policy};
 pub struct State {
     /// Version of the program that wrote it.
     pub version: String,
-    /// Seconds since the Unix epoch at which enforcement began.
+    /// When enforcement began: seconds since boot, by [`crate::clock`]. The date may be set later.
     pub since: u64,
     /// The policy.
     pub policy: Policy,
+    /// What is to be said of the policy, found while its allow-list was whole.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
     /// The policy's allow-list was too long to write down; it is in the kernel's tries all the same.
     pub allow_elided: bool,
     /// Which counter index is which service.
@@ -38,6 +42,9 @@ pub struct State {
     /// Bridges whose programs have the first word where `br_netfilter` is loaded.
     #[serde(default)]
     pub judged: BTreeSet<InterfaceName>,
+    /// When a packet was first found that no tracked source accounts for, as `since`.
+    #[serde(default)]
+    pub untracked_since: Option<u64>,
     /// What nftables had caught, by interface, when the programs last changed: it was there before they were.
     #[serde(default)]
     pub caught_before: BTreeMap<String, u64>,
@@ -78,7 +85,7 @@ pub struct State {
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Seconds since the Unix epoch.
+    /// In seconds since boot.
     pub at: u64,
     /// In words.
     pub what: String,

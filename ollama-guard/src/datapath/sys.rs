@@ -19,6 +19,7 @@ const LINK_DETACH: i64 = 34;
 
 const ATTACH_XDP: u32 = 37;
 pub(super) const ATTACH_TCX_INGRESS: u32 = 46;
+const ATTACH_TCX_EGRESS: u32 = 47;
 const XDP_GENERIC: u32 = 1 << 1;
 const XDP_NATIVE: u32 = 1 << 2;
 const BEFORE: u32 = 1 << 3;
@@ -90,6 +91,8 @@ pub(super) enum LinkHook {
     XdpGeneric,
     /// TCX ingress, ahead of every other program.
     Tcx,
+    /// TCX egress, behind every other program.
+    TcxEgress,
 }
 
 #[derive(IntoBytes, Immutable)]
@@ -110,6 +113,7 @@ pub(super) fn create_link(program: BorrowedFd<'_>, interface: u32, hook: LinkHoo
         LinkHook::XdpNative => (ATTACH_XDP, XDP_NATIVE),
         LinkHook::XdpGeneric => (ATTACH_XDP, XDP_GENERIC),
         LinkHook::Tcx => (ATTACH_TCX_INGRESS, BEFORE),
+        LinkHook::TcxEgress => (ATTACH_TCX_EGRESS, 0),
     };
     let mut attributes = LinkCreate {
         program: raw(program),

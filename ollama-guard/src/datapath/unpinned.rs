@@ -74,6 +74,9 @@ impl Wall {
         for (key, instance) in &self.instances {
             pin_missing(instance.fd.as_fd(), &self.pins.programs().join(key.as_str()))?;
         }
+        for (interface, link) in &self.egress {
+            pin_missing(link.as_fd(), &self.pins.egress_link(*interface))?;
+        }
         self.links.pin_again(&self.pins)
     }
 }

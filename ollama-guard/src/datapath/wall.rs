@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use ollama_guard_common::abi::{InterfaceCounters, ServiceIndex};
@@ -61,6 +62,8 @@ pub struct Wall {
     pub(super) instances: BTreeMap<ProgramKey, Instance>,
     pub(super) maps: Option<SharedMaps>,
     pub(super) links: HeldLinks,
+    /// Links at egress, held likewise.
+    pub(super) egress: BTreeMap<u32, OwnedFd>,
     /// Sources removed by this process.
     forgotten: u64,
 }
@@ -78,7 +81,7 @@ impl Wall {
         }
         let maps = SharedMaps::open(&pins).ok();
         let links = HeldLinks::with_room();
-        Ok(Self { pins, tracked, instances: BTreeMap::new(), maps, links, forgotten: 0 })
+        Ok(Self { pins, tracked, instances: BTreeMap::new(), maps, links, egress: BTreeMap::new(), forgotten: 0 })
     }
 
     /// Opens the wall to read it; `None` if nothing was ever pinned, or a first start has not come (or never came) to
@@ -89,7 +92,15 @@ impl Wall {
         }
         let maps = Some(SharedMaps::open(&pins)?);
         let links = HeldLinks::default();
-        Ok(Some(Self { pins, tracked: 0, instances: BTreeMap::new(), maps, links, forgotten: 0 }))
+        Ok(Some(Self {
+            pins,
+            tracked: 0,
+            instances: BTreeMap::new(),
+            maps,
+            links,
+            egress: BTreeMap::new(),
+            forgotten: 0,
+        }))
     }
 
     /// What the loader last wrote down.
@@ -199,6 +210,7 @@ impl Wall {
         for &interface in interfaces {
             self.drop_link(interface)?;
             self.drop_filter(interface)?;
+            self.drop_egress(interface)?;
         }
         let Some(maps) = self.maps.as_ref().filter(|_| !interfaces.is_empty()) else { return Ok(()) };
         for (sources, name) in [(&maps.clients, "clients"), (&maps.strangers, "strangers")] {
@@ -268,10 +280,14 @@ impl Wall {
 
 /// Detaches the link that is pinned for an interface, at once: without its pin it would be a moment later.
 pub(super) fn drop_link(pins: &PinDirectory, interface: u32) -> Result<(), DatapathError> {
-    let path = pins.link(interface);
-    if let Ok(link) = sys::open_pin(&path) {
+    drop_link_at(&pins.link(interface))
+}
+
+/// The same by its pin.
+pub(super) fn drop_link_at(path: &Path) -> Result<(), DatapathError> {
+    if let Ok(link) = sys::open_pin(path) {
         // Fails if the interface is gone, and the link with it.
         let _ = sys::detach_link(link.as_fd());
     }
-    unpin(&path)
+    unpin(path)
 }

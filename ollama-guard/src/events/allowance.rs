@@ -1,4 +1,4 @@
-//! How much may be written to the log: a flood of invented senders must not fill the journal.
+//! How much may be written to the log: a flood of invented sources must not fill the journal.
 
 use std::time::Duration;
 

@@ -28,7 +28,7 @@ pub enum Line {
     Missed(Missed),
 }
 
-/// Packets of one sender that were refused.
+/// Packets of one source that were refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DropEvent {
     /// Of the newest, in seconds since the Unix epoch.
@@ -49,7 +49,7 @@ pub struct DropEvent {
     pub reason: Cow<'static, str>,
     /// `dropped`; `would_drop` in observe mode.
     pub verdict: Cow<'static, str>,
-    /// How many, since the line before about this sender.
+    /// How many, since the line before about this source.
     pub count: u64,
 }
 

@@ -1,13 +1,13 @@
-//! At most one line a second about each sender, whichever CPUs its packets met.
+//! At most one line a second about each source, whichever CPUs its packets met.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::datapath::{EventKey, EventReading};
 
-/// Shortest time between two lines about a sender.
+/// Shortest time between two lines about a source.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Senders remembered. Beyond, lines about those that are new are not held back.
+/// Sources remembered. Beyond, lines about those that are new are not held back.
 const MOST: usize = 8192;
 
 /// Whom lines were about lately, and what is to be said of them next.
@@ -16,7 +16,7 @@ pub(super) struct Merge(HashMap<EventKey, Recent>);
 
 #[derive(Debug)]
 struct Recent {
-    /// Of the packet that the newest line was about, by `CLOCK_MONOTONIC`.
+    /// Of the packet that the newest line was about, by `CLOCK_BOOTTIME`.
     at: Duration,
     /// The next line, gathering.
     held: Option<EventReading>,
@@ -42,7 +42,7 @@ impl Merge {
         None
     }
 
-    /// Lines whose second is over; forgets senders of whom there is nothing to say.
+    /// Lines whose second is over; forgets sources of whom there is nothing to say.
     pub(super) fn due(&mut self, now: Duration) -> Vec<EventReading> {
         let mut due = Vec::new();
         self.0.retain(|_, recent| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::datapath::{EventReading, Rest};
 
-/// What has been told of each sender that the kernel watches. As many as the kernel has slots.
+/// What has been told of each source that the kernel watches. As many as the kernel has slots.
 #[derive(Debug, Default)]
 pub(super) struct Stays(BTreeMap<(u32, u16), Told>);
 
@@ -35,7 +35,7 @@ impl Stays {
         (count > 0).then_some(whole)
     }
 
-    /// What senders that fell silent sent after their newest entry, and whether others may fall silent yet.
+    /// What sources that fell silent sent after their newest entry, and whether others may fall silent yet.
     pub(super) fn rest(&mut self, rests: &[Rest]) -> (Vec<EventReading>, bool) {
         let (mut told, mut more) = (Vec::new(), false);
         for rest in rests {
@@ -55,7 +55,7 @@ impl Stays {
     }
 }
 
-/// How long after an entry a sender that sent nothing more is silent; a little more than the kernel's second.
+/// How long after an entry a source that sent nothing more is silent; a little more than the kernel's second.
 pub(super) const SILENCE: Duration = Duration::from_millis(1_050);
 
 #[cfg(test)]

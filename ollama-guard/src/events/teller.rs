@@ -1,4 +1,4 @@
-//! From entries of the ring to lines: once a packet, once a second and sender, with names for numbers.
+//! From entries of the ring to lines: once a packet, once a second and source, with names for numbers.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -27,7 +27,7 @@ pub(super) struct Teller {
     allowance: Allowance,
     /// Names of interfaces, for as long as there is something to look at.
     names: HashMap<u32, String>,
-    /// When to ask the kernel of senders that fell silent.
+    /// When to ask the kernel of sources that fell silent.
     silence: Option<Instant>,
     /// Events that the kernel had lost at the last look.
     lost: u64,
@@ -90,7 +90,7 @@ impl Teller {
     fn ask(&mut self, ring: &EventRing) {
         let (rests, lost) = match ring.rests() {
             Ok(read) => read,
-            Err(error) => return warn!("what senders sent last is not logged: {error}"),
+            Err(error) => return warn!("the last packets of sources are not logged: {error}"),
         };
         let (told, more) = self.stays.rest(&rests);
         if more {

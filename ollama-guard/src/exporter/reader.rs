@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::Settings;
+use crate::clock;
 use crate::observe::enforcement::{Enforcement, enforcement, problems};
 use crate::observe::metrics::{self, Daemon, Format, Ledger, Process};
 use crate::observe::snapshot::Snapshot;
@@ -52,12 +53,13 @@ impl Reader {
         Ok(text)
     }
 
-    /// Nothing if the policy is enforced or observed in full, else why not.
+    /// Nothing if the policy is enforced in full, else why not.
     pub(super) fn not_ready(&mut self) -> anyhow::Result<Option<String>> {
         self.read()?;
         let snapshot = &self.last()?.snapshot;
         Ok(match enforcement(snapshot) {
-            Enforcement::Full | Enforcement::Observing => None,
+            Enforcement::Full => None,
+            Enforcement::Observing => Some("mode: observe mode drops nothing; set mode = \"enforce\"".to_owned()),
             Enforcement::Partial | Enforcement::Absent => {
                 let words = problems(snapshot)
                     .into_iter()
@@ -77,7 +79,7 @@ impl Reader {
         // A reading under a flood may miss some that the one before knew of; a counter never goes back.
         let before = self.last.as_ref().map_or(0, |last| last.snapshot.source_evictions);
         snapshot.source_evictions = snapshot.source_evictions.max(before);
-        self.ledger.update(&snapshot, settings.exported);
+        self.ledger.update(&snapshot, settings.exported, clock::boot());
         snapshot.sources = Vec::new();
         self.last = Some(Reading { snapshot, done: Instant::now(), took: start.elapsed() });
         Ok(())

@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::UNIX_EPOCH;
 
 use super::*;
 use crate::config::built_in;
@@ -25,7 +24,7 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("og-exporter-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let policy = Policy { metrics: Some(Listen::Unix(folder.join("a"))), ..built_in() };
-        let reload = Reload { successful: true, last_success: UNIX_EPOCH };
+        let reload = Reload { successful: true, last_success: Duration::ZERO };
         let (sender, receiver) = watch::channel(Settings::new(&policy, "c.toml".into(), reload));
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -72,6 +71,14 @@ impl Drop for Server {
         assert!(!self.folder.join("a").exists(), "the socket is removed");
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// What only counts must not look ready to whoever waits for a closed port.
+#[test]
+fn observe_mode_is_not_ready() {
+    let observing = || Ok(Snapshot { mode: crate::policy::Mode::Observe, ..day() });
+    let ready = Server::reading("observing", observing).get("/-/ready", "");
+    assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("observe mode drops nothing"), "{ready}");
 }
 
 #[test]

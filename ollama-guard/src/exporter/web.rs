@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use tokio_rustls::TlsAcceptor;
 
-pub use file::{WebError, check};
+pub use file::{Asks, WebError, check};
 pub(super) use users::Users;
 
 /// What is asked of whoever connects.

@@ -142,8 +142,10 @@ fn address(uses: &mut Uses, body: &[u8]) -> Option<()> {
     if is_public(own) {
         uses.insert(Use::PublicAddress);
     }
-    let network = ipnet::Ipv4Net::new(own, prefix).ok()?.network();
-    uses.insert(Use::Subnet(network, prefix));
+    // A single address, as pods' pairs have one, is on no network.
+    if prefix < 32 {
+        uses.insert(Use::Subnet(ipnet::Ipv4Net::new(own, prefix).ok()?.network(), prefix));
+    }
     Some(())
 }
 

@@ -1,18 +1,23 @@
 //! Fills a [`Snapshot`] from the kernel: pins, interfaces and the nftables table. Needs no daemon.
 
 mod derived;
+mod findings;
 mod interfaces;
 mod seatbelt;
 mod sources;
 
 use std::path::Path;
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+
+pub use findings::findings;
 
 use super::enforcement::enforcement;
 use super::snapshot::{LastRepair, Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
+use crate::clock;
 use crate::config::lockout::{self, Spared};
 use crate::datapath::{Event, PinDirectory, State, Wall};
+use crate::findings::Weight;
 use crate::links::Links;
 use crate::observe::text::ago;
 use crate::plan::class::Placements;
@@ -72,6 +77,10 @@ fn look(paths: &Paths, config: &Path) -> anyhow::Result<(Snapshot, bool)> {
     seatbelt::collect(&mut snapshot, &seen);
     snapshot.problems.extend(derived::problems(&state));
     snapshot.problems.extend(state.spared.iter().map(spared));
+    let found = findings::on_host(&state.policy, &links, &placements, Some(&reading));
+    let found: Vec<_> = state.findings.iter().cloned().chain(found).collect();
+    snapshot.opened = found.iter().any(|one| one.weight == Weight::Opens);
+    snapshot.problems.extend(found.into_iter().map(Problem::from));
     sources::collect(&mut snapshot, &mut reading, &state, &links);
     describe(&mut snapshot, &state);
     let now = match (record::read(&paths.run)?, &wall) {
@@ -92,6 +101,7 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
         layers: Layers { wall: true, seatbelt: true },
         container_access: ContainerAccess::Deny,
         allowed: Some(0),
+        opened: false,
         services: Vec::new(),
         derived: Vec::new(),
         up: None,
@@ -104,6 +114,7 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
         sources: Vec::new(),
         sources_tracked: 0,
         unattributed_packets: 0,
+        unattributed_for: None,
         source_evictions: 0,
         events_lost: 0,
         hook_repairs: 0,
@@ -128,9 +139,9 @@ fn describe(snapshot: &mut Snapshot, state: &State) {
     snapshot.wall_failure = state.wall_failure.clone().filter(|_| snapshot.daemon);
 }
 
-/// Of something that happened so many seconds after the Unix epoch.
+/// Of something that happened so many seconds after boot.
 fn age(at: u64) -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(at)).unwrap_or(Duration::ZERO)
+    clock::age(Duration::from_secs(at))
 }
 
 fn not_reloaded(snapshot: &Snapshot, failure: &Event) -> Problem {

@@ -52,7 +52,7 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
     let found = snapshot.problems.iter().cloned();
     if snapshot.services.is_empty() {
         let next = "sudo systemctl start ollama-guard; or, without systemd, sudo ollama-guard run";
-        let absent = problem(Severity::Gap, "policy", "none is in force: ollama-guard closes no port", next);
+        let absent = problem(Severity::Gap, "policy", "no policy is loaded; no port is closed", next);
         return sorted(found.chain([absent]).collect());
     }
     sorted(found.chain(layers(snapshot)).chain(walls(snapshot)).chain(seatbelt(snapshot)).collect())
@@ -87,7 +87,7 @@ fn layers(snapshot: &Snapshot) -> Vec<Problem> {
         problems.push(problem(Severity::Warning, "configuration", words, "nothing: it is a matter of moments"));
     }
     if !snapshot.daemon {
-        let words = "the daemon is not running: new interfaces, and what others change, are not handled";
+        let words = "the daemon is not running: new interfaces and outside changes are not handled";
         problems.push(problem(Severity::Warning, "daemon", words, "start it: systemctl start ollama-guard"));
     }
     problems

@@ -36,6 +36,7 @@ pub struct Status<'a> {
     events_lost: u64,
     hook_repairs: u64,
     last_repair: Option<LastRepair<'a>>,
+    unattributed_seconds: Option<f64>,
 }
 
 /// `sources --json`.
@@ -95,6 +96,7 @@ struct Source<'a> {
     last_seen_seconds_ago: f64,
     bytes: u64,
     dropped_bytes: u64,
+    would_drop_packets: u64,
 }
 
 impl<'a> From<&'a Snapshot> for Status<'a> {
@@ -117,6 +119,7 @@ impl<'a> From<&'a Snapshot> for Status<'a> {
             events_lost: snapshot.events_lost,
             hook_repairs: snapshot.hook_repairs,
             last_repair: snapshot.last_repair.as_ref().map(LastRepair::from),
+            unattributed_seconds: snapshot.unattributed_for.map(seconds),
         }
     }
 }
@@ -190,6 +193,7 @@ impl<'a> From<&'a snapshot::Source> for Source<'a> {
             last_seen_seconds_ago: seconds(source.last_seen),
             bytes: source.bytes,
             dropped_bytes: source.dropped_bytes,
+            would_drop_packets: source.would_drop_packets,
         }
     }
 }

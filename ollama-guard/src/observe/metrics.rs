@@ -14,7 +14,7 @@ mod process;
 mod tests;
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::Duration;
 
 pub use format::Format;
 pub use ledger::Ledger;
@@ -28,8 +28,8 @@ use super::snapshot::Snapshot;
 pub struct Reload {
     /// Was the file that was read last sound?
     pub successful: bool,
-    /// When a sound one was last read.
-    pub last_success: SystemTime,
+    /// When a sound one was last read, by [`crate::clock`].
+    pub last_success: Duration,
 }
 
 /// What only a running daemon has to tell.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::class::Class;
 use crate::derived::DerivedPort;
+use crate::findings::{Finding, Weight};
 use crate::plan::hook::Hook;
 use crate::policy::{Access, ContainerAccess, Layers, Mode, Service};
 
@@ -30,6 +31,9 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// How many `[[allow]]` there are; none if they are too many to be written down.
     pub allowed: Option<usize>,
+    /// The policy itself opens a guarded port to strangers, or may: `problems` says how.
+    #[serde(default)]
+    pub opened: bool,
     /// Ports that are guarded because a proxy leads from them to one of these.
     pub derived: Vec<DerivedPort>,
     /// How long the policy's programs have been in the kernel; none if there are none.
@@ -52,6 +56,8 @@ pub struct Snapshot {
     pub sources_tracked: u64,
     /// Packets counted per interface that no source in the table accounts for.
     pub unattributed_packets: u64,
+    /// Since when there are such packets, as far as the daemon has noticed.
+    pub unattributed_for: Option<Duration>,
     /// Sources that had to make room for others.
     pub source_evictions: u64,
     /// Drop events that were due and not sent.
@@ -68,10 +74,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Puts the sources with the most dropped packets first, and leaves out all but `top` of them if given.
+    /// Puts the sources with the most packets dropped, or that would have been, first, and leaves out all but `top` of them if given.
     pub fn rank_sources(&mut self, top: Option<usize>) {
         let rank = |source: &Source| {
-            (Reverse(source.dropped_packets), Reverse(source.packets), source.last_seen, source.source)
+            let refused = source.dropped_packets + source.would_drop_packets;
+            (Reverse(refused), Reverse(source.packets), source.last_seen, source.source)
         };
         if let Some(top) = top.filter(|&top| top < self.sources.len()) {
             self.sources.select_nth_unstable_by_key(top, rank);
@@ -181,7 +188,7 @@ pub enum SeatbeltState {
     Unknown(String),
 }
 
-/// One sender. Many share their names.
+/// One source. Many share their names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Its address.
@@ -223,8 +230,20 @@ pub struct Problem {
 pub enum Severity {
     /// A packet might get through that should not: enforcement is partial.
     Gap,
-    /// One layer is degraded or something needs attention; the port is closed.
+    /// One layer is degraded or something needs attention. The kernel enforces what the policy asks for.
     Warning,
+    /// Probably not meant; nothing is degraded.
+    Notice,
+}
+
+impl From<Finding> for Problem {
+    fn from(Finding { weight, subject, problem, next_step }: Finding) -> Self {
+        let severity = match weight {
+            Weight::Opens => Severity::Warning,
+            Weight::Odd => Severity::Notice,
+        };
+        Self { severity, subject, problem, next_step }
+    }
 }
 
 /// Packets and bytes.

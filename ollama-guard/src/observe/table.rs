@@ -54,7 +54,7 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, earlier: Option<Earlier<
         writeln!(out, "\n{}", style.tone(&line, tone))?;
         notes::derived(out, snapshot, table.first_column, style)?;
         notes::repairs(out, snapshot, table.first_column)?;
-        notes::senders(out, snapshot, table.first_column)?;
+        notes::sources(out, snapshot, table.first_column)?;
     }
     if options.all {
         notes::hooks(out, snapshot)?;

@@ -19,7 +19,12 @@ pub fn grouped(number: u64) -> String {
 
 /// `1 packet`, `12 904 packets`.
 pub fn packets(number: u64) -> String {
-    if number == 1 { "1 packet".to_owned() } else { format!("{} packets", grouped(number)) }
+    counted(number, "packet")
+}
+
+/// A number of things whose plural ends in s.
+pub fn counted(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{} {thing}s", grouped(number)) }
 }
 
 /// A duration in its largest unit: `2 s`, `5 min`, `1 h`, `3 days`.

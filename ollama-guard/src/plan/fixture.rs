@@ -17,6 +17,7 @@ pub(super) fn policy() -> Policy {
         profile: Profile::Vpn,
         mode: Mode::Enforce,
         layers: Layers { wall: true, seatbelt: true },
+        ollama: true,
         services: vec![Service {
             name: "ollama".parse().unwrap(),
             ports: NonZeroU16::new(11434).into_iter().collect(),

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Most services one policy can hold: the kernel keeps a service in four bits, zero meaning none.
 pub const MAX_SERVICES: usize = ollama_guard_common::abi::MAX_SERVICES;
 
+/// Ollama's own port.
+pub const OLLAMA: NonZeroU16 = NonZeroU16::new(11_434).unwrap();
+
 /// One guarded service. `ports` and `protocols` are never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
@@ -22,6 +25,13 @@ pub struct Service {
     /// Guard its ports even if people get into this machine by them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insist: bool,
+}
+
+impl Service {
+    /// Is this port the service's?
+    pub fn covers(&self, protocol: Protocol, port: NonZeroU16) -> bool {
+        self.protocols.contains(&protocol) && self.ports.contains(&port)
+    }
 }
 
 /// A transport protocol that has ports.

@@ -85,16 +85,19 @@ impl Reconciler {
             enforced.programs.iter().map(|key| key.as_str().to_owned()).collect()
         };
         let unknown = self.proxies.unknown();
+        let untracked_since = self.untracked.since(self.ebpf.wall.as_ref());
         self.write(State {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: self.since,
             policy: self.policy.without_long_list(),
+            findings: self.findings.clone(),
             allow_elided: self.policy.has_long_list(),
             services: self.services.clone(),
             programs,
             hook_reasons: enforced.reasons,
             derived: host.derived.to_vec(),
             judged: host.judged.clone(),
+            untracked_since,
             caught_before: self.caught_before.clone(),
             repairs: self.repairs_before + self.seatbelt.repairs(),
             hook_repairs: self.hook_repairs,

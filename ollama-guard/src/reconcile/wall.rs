@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use tracing::debug;
+
 use super::pass::{Host, wants_program};
 use super::yields::{Place, Yields};
 use crate::class::Class;
@@ -171,6 +173,7 @@ pub(super) fn reconcile(
     let stale: BTreeSet<u32> = wall.pinned_interfaces()?.difference(&wanted).copied().collect();
     wall.release(&stale)?;
     outcome.changed += stale.len();
+    let mut noting = BTreeSet::new();
     let Standing { attachments, programs: ours, .. } = wall.standing()?;
     let is_member = |link: &&Link| matches!(placements.get(link.index), Some(Placement::Member { .. }));
     let mut new_members = 0;
@@ -215,6 +218,17 @@ pub(super) fn reconcile(
                     outcome.repaired.push(format!("the program on {}", link.name));
                 }
                 memory.stood.insert(link.index, link.name.clone());
+                // What leaves by a member has left by its master.
+                if wish.class != Class::Trusted && wish.notes.is_some() {
+                    let layer3 = matches!(link.hardware, Hardware::Other(_));
+                    match wall.note_egress(link.index, layer3, &rules) {
+                        Ok(key) => {
+                            lowered.programs.insert(key);
+                            noting.insert(link.index);
+                        }
+                        Err(error) => debug!("{}: connections from a guarded port hear no answer: {error}", link.name),
+                    }
+                }
                 new_members += usize::from(wish.notes.is_none() && target.current.is_none());
                 lowered.programs.insert(enforced.key.clone());
                 outcome.programs.insert(enforced.key);
@@ -231,6 +245,7 @@ pub(super) fn reconcile(
             Err(error) => return Err(error),
         }
     }
+    wall.retain_egress(&noting)?;
     Ok(outcome)
 }
 

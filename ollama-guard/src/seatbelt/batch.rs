@@ -118,7 +118,7 @@ impl<'a> Plan<'a> {
     }
 
     fn refill_set(&mut self, set: &Set) {
-        if !matches!(set.elements, Elements::Counted) {
+        if !set.elements.is_dynamic() {
             let object = encode::by_name(Kind::Element, self.table, &set.name);
             self.push(libc::NFT_MSG_DELSETELEM, 0, object, format!("emptying set {}", set.name));
             self.fill_set(set);

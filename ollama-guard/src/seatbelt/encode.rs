@@ -30,10 +30,11 @@ pub(super) fn chain(table: &str, chain: &Chain) -> Object {
     let object = chain_name(table, &chain.name);
     let Some(place) = chain.hook else { return object };
     let number = match (place.hook, place.look) {
+        (Hook::Prerouting, Look::Note) | (Hook::Forward, Look::Last) => libc::NF_INET_POST_ROUTING,
+        (_, Look::Note) => libc::NF_INET_LOCAL_OUT,
         (Hook::Prerouting, _) => libc::NF_INET_PRE_ROUTING,
         (Hook::Input, _) => libc::NF_INET_LOCAL_IN,
         (Hook::Forward, Look::First) => libc::NF_INET_FORWARD,
-        (Hook::Forward, Look::Last) => libc::NF_INET_POST_ROUTING,
     };
     object
         .with(sys::NFTNL_CHAIN_TYPE, "filter")

@@ -47,7 +47,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// All three, in the order a packet meets them.
+    /// Those that judge, in the order a packet meets them.
     pub const ALL: [Self; 3] = [Self::Prerouting, Self::Input, Self::Forward];
 
     /// Chain name, metric label and first part of counter names.
@@ -74,6 +74,8 @@ pub enum CounterName {
     Container(Hook),
     /// An `[[allow]]` named the source.
     Allowed(Hook),
+    /// An answer in a connection that began on this side.
+    Reply(Hook),
     /// Refused.
     Refused(Refused),
 }
@@ -103,7 +105,7 @@ impl CounterName {
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for hook in Hook::ALL {
-            all.extend([Self::Trusted(hook), Self::Container(hook), Self::Allowed(hook)]);
+            all.extend([Self::Trusted(hook), Self::Container(hook), Self::Allowed(hook), Self::Reply(hook)]);
             for observed in [false, true] {
                 all.extend([Why::Untrusted, Why::Hidden].map(|why| Self::Refused(Refused { hook, why, observed })));
             }
@@ -118,6 +120,7 @@ impl fmt::Display for CounterName {
             Self::Trusted(hook) => write!(f, "{}_trusted", hook.as_str()),
             Self::Container(hook) => write!(f, "{}_container", hook.as_str()),
             Self::Allowed(hook) => write!(f, "{}_allowed", hook.as_str()),
+            Self::Reply(hook) => write!(f, "{}_reply", hook.as_str()),
             Self::Refused(Refused { hook, why, observed }) => {
                 let fate = if *observed { "would_drop" } else { "dropped" };
                 let why = match why {
@@ -227,6 +230,17 @@ pub enum Match {
     },
     /// `fib daddr type` is not in a set.
     DestinationNotIn(String),
+    /// `fib saddr type local`
+    OwnSource,
+    /// `meta l4proto . th sport` is in a set.
+    SourcePort(String),
+    /// TCP, and SYN alone of FIN, SYN, RST and ACK (or anything else): it opens a connection.
+    Opens {
+        /// Anything else.
+        negated: bool,
+    },
+    /// The packet is in the other direction of a connection in a set; that it was heard of is noted there.
+    Answers(Family, String),
 }
 
 /// IP version.
@@ -251,4 +265,6 @@ pub enum Verdict {
     Drop,
     /// The rules of another chain, for good.
     Goto(String),
+    /// The connection is noted in a set, as [`Match::Answers`] will ask for it; then the next rule.
+    Note(Family, String),
 }

@@ -1,6 +1,6 @@
 //! The netlink socket: batches out, errors back to what caused them, dumps in.
 //!
-//! nfnetlink works while the sender sleeps in `send` (`net/netfilter/nfnetlink.c`): when that returns, the batch is
+//! nfnetlink works while the source sleeps in `send` (`net/netfilter/nfnetlink.c`): when that returns, the batch is
 //! committed or aborted and every answer waits in our queue. So nothing here blocks or times out.
 
 use std::io::{self, ErrorKind};
@@ -18,6 +18,9 @@ use super::object::{Kind, Object};
 
 /// Room for one datagram of a dump (the kernel sizes them by the reader's buffer, up to 32 KiB).
 const RECEIVE: usize = 1 << 16;
+
+/// Bytes of answers that may wait.
+const ANSWERS: usize = 1 << 22;
 
 /// Attempts at a dump that nobody else's change interrupts.
 const DUMP_ATTEMPTS: usize = 20;
@@ -71,6 +74,8 @@ impl Netlink {
         let netlink = Self(socket);
         fcntl(&netlink, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|why| failed(why.into()))?;
         fcntl(&netlink, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|why| failed(why.into()))?;
+        // Each message of a batch that is refused is answered with a copy of it: room for all, or nobody learns why.
+        let _ = setsockopt(&netlink, sockopt::RcvBufForce, &ANSWERS);
         Ok(netlink)
     }
 

@@ -94,6 +94,15 @@ pub(super) fn words(policy: &Policy, pass: &Pass) -> String {
     words
 }
 
+/// The last line of the log. Whoever ends the daemon may be about to remove everything, so it promises nothing.
+pub(super) fn farewell(policy: &Policy) -> &'static str {
+    match policy.mode {
+        _ if !policy.layers.wall && !policy.layers.seatbelt => "stopped; nothing was guarded",
+        Mode::Observe => "stopped watching; what is in the kernel goes on counting, and drops nothing",
+        Mode::Enforce => "stopped watching; what is in the kernel stays in force until: ollama-guard down",
+    }
+}
+
 /// How far enforcement reaches, in words.
 fn reach(policy: &Policy, pass: &Pass) -> String {
     match pass.attached {
@@ -134,6 +143,10 @@ mod tests {
         let mut off = built_in();
         (off.layers.wall, off.layers.seatbelt) = (false, false);
         assert!(words(&off, &sound).starts_with("NOTHING IS GUARDED"));
+        assert!(farewell(&built_in()).contains("stays in force until: ollama-guard down"));
+        assert_eq!(farewell(&off), "stopped; nothing was guarded");
+        let observed = Policy { mode: Mode::Observe, ..built_in() };
+        assert!(farewell(&observed).ends_with("drops nothing") && !farewell(&observed).contains("in force"));
         let observing = words(&Policy { mode: Mode::Observe, ..built_in() }, &sound);
         assert!(observing.starts_with("OBSERVING") && observing.ends_with("nothing is dropped"), "{observing}");
     }

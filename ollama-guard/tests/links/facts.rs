@@ -9,8 +9,20 @@ use ollama_guard::links::Use;
 
 use crate::namespace::{Namespace, by_name, ip};
 
+/// But for the networks that this host has an address in.
 fn uses(name: &str) -> Vec<Use> {
-    by_name(name).uses.into_iter().collect()
+    by_name(name).uses.into_iter().filter(|one| !matches!(one, Use::Subnet(..))).collect()
+}
+
+#[test]
+fn the_networks_of_an_interface_are_those_of_its_addresses() {
+    let Some(_namespace) = Namespace::enter() else { return };
+    ip("link add v0 type veth peer name v1");
+    for address in ["172.17.0.1/16", "172.17.0.2/16", "10.0.0.1/24", "169.254.1.1/32", "fd17::1/64"] {
+        ip(&format!("address add {address} dev v0"));
+    }
+    let networks: Vec<Use> = by_name("v0").uses.into_iter().filter(|one| matches!(one, Use::Subnet(..))).collect();
+    assert_eq!(networks, [Use::Subnet([10, 0, 0, 0].into(), 24), Use::Subnet([172, 17, 0, 0].into(), 16)]);
 }
 
 #[test]

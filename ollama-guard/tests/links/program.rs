@@ -30,7 +30,7 @@ const SECTIONS: [(u32, u32, u64, u32, u32, u64); 5] =
     [(0, 0, 0, 0, 0, 0), (1, 1, 6, 0, 0, 0), (5, 1, 3, 0, 0, 0), (13, 2, 0, 4, 1, 24), (21, 3, 0, 0, 0, 0)];
 const HEADER: usize = 64;
 
-/// A relocatable ELF for BPF: the program, its licence, one symbol, the names.
+/// A relocatable ELF for BPF: the program, its license, one symbol, the names.
 fn elf() -> Vec<u8> {
     let mut symbols = vec![0; 24];
     symbols.extend_from_slice(&29_u32.to_le_bytes()); // its name

@@ -27,7 +27,7 @@ fn traffic_inside_one_bridge_is_untouched_with_br_netfilter_on_and_off() {
             open(left, "[fd00:4::3]:11434");
             assert_eq!(seatbelt.status().unwrap().dropped.packets, 0, "br_netfilter {on}");
 
-            // A broadcast reaches the neighbour, not the host.
+            // A broadcast reaches the neighbor, not the host.
             let hears = |at: &Netns| {
                 at.within(|| {
                     let socket = UdpSocket::bind(("0.0.0.0", GUARDED)).unwrap();
@@ -77,7 +77,7 @@ fn what_is_routed_or_translated_inside_one_bridge_is_judged() {
         for (end, key) in [left, right].into_iter().zip(["net.ipv6.conf.up0.accept_redirects"; 2]) {
             end.sysctl(key, "0");
         }
-        // Another network behind the same bridge; its owner is a neighbour of `left`, too.
+        // Another network behind the same bridge; its owner is a neighbor of `left`, too.
         address(&world.host, "vmbr0", 5);
         right.ip("addr add 10.0.5.3/24 dev up0");
         right.ip("addr add fd00:5::3/64 dev up0 nodad");

@@ -81,6 +81,7 @@ pub(crate) fn policy() -> Policy {
         profile: Profile::Vpn,
         mode: Mode::Enforce,
         layers: Layers { wall: true, seatbelt: true },
+        ollama: true,
         services: vec![service("ollama", &[11434], &[Protocol::Tcp])],
         trusted: patterns(&["lo", "tailscale0", "wg0"]),
         containers: patterns(&["docker0", "br-*"]),

@@ -34,7 +34,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     Ok([appearing()?, leaking()?, reloading()?].into_iter().flatten().collect())
 }
 
-/// From the call that brings a link up to the first packet that its program drops, nothing else going on: a neighbour
+/// From the call that brings a link up to the first packet that its program drops, nothing else going on: a neighbor
 /// sends one after another, and those that the program did not drop (nftables did) were the first ones.
 fn appearing() -> Result<Vec<Row>> {
     let world = World::new()?;
@@ -101,7 +101,7 @@ impl New {
     }
 }
 
-/// Packets to the port by links that come up while a neighbour floods them from their first moment.
+/// Packets to the port by links that come up while a neighbor floods them from their first moment.
 fn leaking() -> Result<Vec<Row>> {
     let world = World::new()?;
     for key in ["all", "default"] {

@@ -1,4 +1,4 @@
-//! What it costs to read as many senders as the kernel remembers, and to read nothing.
+//! What it costs to read as many sources as the kernel remembers, and to read nothing.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,7 +42,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let at = packet.network_offset() + 12;
     for sender in 0..SENDERS {
         frame[at..at + 4].copy_from_slice(&Ipv4Addr::from_bits(0x0a00_0000 + sender).octets());
-        // Seen twice, a sender is remembered even in a flood.
+        // Seen twice, a source is remembered even in a flood.
         wire.send(&frame)?;
         wire.send(&frame)?;
     }

@@ -8,7 +8,7 @@ pub(crate) struct Bar {
     pub(crate) name: String,
     /// How much.
     pub(crate) value: f64,
-    /// Drawn in colour.
+    /// Drawn in color.
     pub(crate) ours: bool,
 }
 

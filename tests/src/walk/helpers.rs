@@ -66,7 +66,7 @@ impl Maps {
                 self.maps[usize::try_from(a)?].entries.insert(key, value);
                 0
             }
-            5 | 118 => NOW,
+            118 | 125 => NOW,
             8 | 39 | 69 | 132 => 0, // the processor, pulled, routed onward, submitted
             26 => copy(memory, b, c, d),
             68 if e == 1 => copy(memory, b + ETHERNET, c, d),

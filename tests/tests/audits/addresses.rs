@@ -1,6 +1,6 @@
 //! **Another of the host's addresses.** Ollama is bound to the VPN address only, so that the LAN cannot reach it, or so its
 //! owner thinks. Linux accepts a packet for any of its addresses on any of its interfaces (the "weak host model", RFC 1122
-//! §3.3.4.2): a neighbour who sends a packet for the VPN address to the host's MAC address is answered. CVE-2019-14899 found VPN
+//! §3.3.4.2): a neighbor who sends a packet for the VPN address to the host's MAC address is answered. CVE-2019-14899 found VPN
 //! clients by this. The same goes for link-local, secondary and anycast addresses. The suite `reach` tries it by HTTP,
 //! with a real `WireGuard` interface.
 

@@ -100,7 +100,7 @@ fn a_members_row_tells_of_what_its_bridge_never_saw() -> Result<()> {
     assert_eq!((&row["hook"], &row["hook_reason"]), (&"none".into(), &"in br0".into()));
     let table = String::from_utf8(guard.command(&["status", "--all"])?.stdout)?;
     let line = table.lines().find(|line| line.starts_with("port2")).context("no row of port2")?;
-    assert!(line.contains(" 3 ") && line.contains("in br0, "), "{line}");
+    assert!(line.contains(" 3 ") && line.contains(" in br0 "), "{line}");
 
     // Out of the bridge it is an interface like any other; back in it, a member again.
     host.ip("link set port2 nomaster")?;

@@ -1,6 +1,6 @@
 //! **127.0.0.1 from outside.** Ollama's default is to listen on 127.0.0.1 only, and a container may be published there alone.
 //! Packets for 127.0.0.0/8 are refused on other interfaces, unless `route_localnet` is on: kube-proxy, and some VPN and
-//! container tools, switch it on, and a neighbour on the same link reaches what listens on loopback (CVE-2020-8558). A DNAT
+//! container tools, switch it on, and a neighbor on the same link reaches what listens on loopback (CVE-2020-8558). A DNAT
 //! rule that waits for `daddr 127.0.0.1` does not even need the setting: it changes the address before the kernel looks
 //! (moby/moby#45610: "ports published to 127.0.0.1 are accessible to hosts on the same network").
 
@@ -21,7 +21,7 @@ audits!(route_localnet, published_on_loopback);
 
 fn route_localnet(layers: Layers) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
-    // The answer is on the wire; the neighbour's own kernel would refuse it, its packet socket does not.
+    // The answer is on the wire; the neighbor's own kernel would refuse it, its packet socket does not.
     Frames::new(vec![
         Variant::new("127.0.0.1", |aim| vec![aim.v4_to(Ipv4Addr::LOCALHOST).bytes()]).unanswered(),
         Variant::new("127.200.0.9", |aim| vec![aim.v4_to(Ipv4Addr::new(127, 200, 0, 9)).bytes()]).unanswered(),

@@ -15,7 +15,8 @@ use crate::harness::{OTHER, PORT, TRUSTED, audits, guard};
 audits!(planted);
 
 const PLANTED: [&str; 2] = [
-    "insert rule inet ollama_guard prerouting accept; insert rule inet ollama_guard input accept",
+    "insert rule inet ollama_guard prerouting accept; insert rule inet ollama_guard input accept; \
+     insert rule inet ollama_guard input_last accept",
     "add element inet ollama_guard trusted { \"inet0\" }",
 ];
 

@@ -1,5 +1,5 @@
 //! **An IP packet in an IPv6 packet, unwrapped on the spot.** A route with `encap seg6local action End.DT6` (DX4, DT4, DT46:
-//! SRv6, RFC 8986 §4.4 to 4.8) takes the outer header off and hands the inner packet to the host, as if it had come in by the same
+//! `SRv6`, RFC 8986 §4.4 to 4.8) takes the outer header off and hands the inner packet to the host, as if it had come in by the same
 //! interface; no segment routing header is needed (`decap_and_validate`, `net/ipv6/seg6_local.c`). What looks at the interface sees
 //! the outer packet only, next header 41 or 4. The guard reads the inner packet's port: to a guarded port it is dropped, to
 //! another it passes, and so does what an ordinary tunnel carries. Whoever unwraps checks little of the inner packet: what he

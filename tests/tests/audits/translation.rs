@@ -8,19 +8,25 @@ use anyhow::Result;
 use tests::claims::attempts;
 use tests::layers::Layers;
 use tests::listener::Listener;
-use tests::topology::{Addresses, World};
+use tests::topology::{Addresses, Side, World};
 use tests::{require, requires};
 
-use crate::harness::streams::Streams;
+use crate::harness::streams::{Streams, WALL};
 use crate::harness::{PORT, audits};
 
 audits!(redirect, dnat_to_a_container, the_port_itself_to_a_container, rewritten_in_input, rewritten_in_forward);
 
-/// The eBPF layer alone.
-const WALL: &[Layers] = &[Layers::Xdp, Layers::XdpGeneric, Layers::Tc];
-
 fn nat(rules: &str) -> String {
     format!("table inet other {{ chain nat {{ type nat hook prerouting priority dstnat;\n{rules}\n}}; }}")
+}
+
+/// A port of this host leads to the guarded one of a container.
+pub(crate) fn to(container: &Side, port: u16) -> String {
+    nat(&format!(
+        "fib daddr type local meta nfproto ipv4 tcp dport {port} dnat ip to {}:11434
+         fib daddr type local meta nfproto ipv6 tcp dport {port} dnat ip6 to [{}]:11434",
+        container.own.v4, container.own.v6
+    ))
 }
 
 fn redirect(layers: Layers) -> Result<()> {
@@ -79,11 +85,7 @@ fn to_a_container(layers: Layers, port: u16, blind: &[Layers]) -> Result<()> {
     let world = World::new()?;
     let (internet, lan, container) = (world.internet()?, world.lan()?, world.container()?);
     let listener = Listener::http(&container.ns, PORT)?;
-    world.guard.nft(&nat(&format!(
-        "fib daddr type local meta nfproto ipv4 tcp dport {port} dnat ip to {}:11434
-         fib daddr type local meta nfproto ipv6 tcp dport {port} dnat ip6 to [{}]:11434",
-        container.own.v4, container.own.v6
-    )))?;
+    world.guard.nft(&to(&container, port))?;
     let (strangers, friends) = (attempts([&internet]), attempts([&lan]));
     Streams { host: &world.guard, listener: &listener, port, strangers, friends, blind }.run(layers).map(drop)
 }

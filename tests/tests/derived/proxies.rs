@@ -79,7 +79,7 @@ fn a_new_container_is_closed_from_its_first_moment() -> Result<()> {
     Ok(())
 }
 
-/// A server on 11434 in a namespace of its own, and a proxy to it that `start` makes in the guarded one. A neighbour
+/// A server on 11434 in a namespace of its own, and a proxy to it that `start` makes in the guarded one. A neighbor
 /// reaches it before the guard starts, and not after; `through` is what status calls it.
 fn proxy(through: &str, start: impl FnOnce(&World) -> Result<Vec<Process>>) -> Result<()> {
     let world = World::new()?;

@@ -1,4 +1,4 @@
-//! A flood of invented senders: events are bounded, what is not told is counted, and a real sender is not lost in it.
+//! A flood of invented sources: events are bounded, what is not told is counted, and a real source is not lost in it.
 
 use std::net::Ipv4Addr;
 
@@ -39,7 +39,7 @@ fn a_flood_fills_neither_ring_nor_log() -> Result<()> {
     };
     wait::until("the reader to hear of what is missing", SOON, || missed() > 0)?;
     let told: Vec<Value> = reader.documents().into_iter().filter(|line| line["event"] == "drop").collect();
-    // Each sender sent one packet: it was told of, or lost.
+    // Each source sent one packet: it was told of, or lost.
     ensure!(told.len() as u64 + lost >= u64::from(FLOOD), "{} events and {lost} lost", told.len());
     ensure!(lost > 0 && told.len() > 250, "{} events and {lost} lost", told.len());
     let lines = guard.log().lines().filter(|line| line.contains(" dropped ")).count();

@@ -22,7 +22,7 @@ fn a_foreign_xdp_program_is_left_alone() -> Result<()> {
     let world = World::new()?;
     let internet = world.internet()?;
     let (listener, theirs) = (Listener::http(&world.guard, PORT)?, Listener::http(&world.guard, THEIRS)?);
-    let service = format!("[[service]]\nname = \"theirs\"\nports = [{THEIRS}]");
+    let service = format!("ollama = false\n[[service]]\nname = \"theirs\"\nports = [{THEIRS}]");
     let mut foreign = Guard::start(&world.guard, &Layers::Xdp.policy(&service))?;
     assert_eq!(foreign.interface("inet0")?["hook"], "xdp-native");
 

@@ -28,7 +28,7 @@ fn a_new_policy_takes_the_place_of_the_old_one(layers: Layers) -> Result<()> {
     answers(3000, &attempts([&internet]))?;
     let before = guard.interface("inet0")?;
 
-    guard.reload(&layers.policy("[[service]]\nname = \"webui\"\nports = [3000]"))?;
+    guard.reload(&layers.policy("ollama = false\n[[service]]\nname = \"webui\"\nports = [3000]"))?;
     guard.process()?.logged("configuration reloaded", LOG)?;
     tests::claims::answers_soon(PORT, (&internet.ns, internet.guard.v4.into()))?;
     answers(PORT, &attempts([&internet]))?;
@@ -116,7 +116,7 @@ fn the_command_returns_when_the_policy_is_in_force() -> Result<()> {
     let output = guard.command(&["reload"])?;
     ensure!(output.status.code() == Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     silent(&webui, 3000, &attempts([&internet]))?;
-    assert_eq!(guard.status()?["services"][0]["name"], "webui");
+    assert_eq!(guard.status()?["services"][1]["name"], "webui");
     guard.configure("profle = \"lan\"")?;
     let output = guard.command(&["reload"])?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! What the senders counted, what `/metrics` says, and what `status --json` says.
+//! What the sources counted, what `/metrics` says, and what `status --json` says.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! More senders than there is room for: who made room is counted, and the sums stay right.
+//! More sources than there is room for: who made room is counted, and the sums stay right.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tests::{require, requires, wait};
 use super::METRICS;
 
 const SENDERS: u64 = 3_000;
-/// Senders that a processor looks up at first sight, again and again, without taking them for a flood: see the gate in
+/// Sources that a processor looks up at first sight, again and again, without taking them for a flood: see the gate in
 /// `ollama_guard_common::abi`.
 const CALM: (u64, Duration) = (8, Duration::from_millis(9));
 
@@ -64,7 +64,13 @@ fn who_made_room_is_counted() -> Result<()> {
     ensure!(evictions(&scrape) == evicted, "{}", scrape.text);
     ensure!(scrape.count("ollama_guard_source_packets_total", &[]) == SENDERS, "{}", scrape.text);
     let table = String::from_utf8(guard.command(&["status"])?.stdout)?;
-    ensure!(table.contains("of senders not remembered") && table.contains("made room for others"), "{table}");
+    ensure!(table.contains("from untracked sources") && table.contains("made room for others"), "{table}");
+
+    // The daemon looks at least every half minute, and says since when.
+    wait::until("the daemon to notice", Duration::from_mins(1), || {
+        let table = guard.command(&["status"]).map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        table.is_ok_and(|table| table.contains("from untracked sources (first noticed "))
+    })?;
 
     // Who goes with an interface makes no room.
     world.guard.ip("link delete inet0")?;

@@ -1,4 +1,4 @@
-//! Ten senders, and how much each of them sent.
+//! Ten sources, and how much each of them sent.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 

@@ -18,7 +18,7 @@ pub(crate) const SERVICES: &str = r#"
     protocols = ["udp"]
 "#;
 
-/// Guarded ones, their neighbours, others.
+/// Guarded ones, their neighbors, others.
 const PORTS: [u16; 8] = [11434, 11435, 3000, 8080, 5004, 22, 0, 65535];
 
 /// Everything that a single packet can do to hide its port, in frames to the stand's interface.

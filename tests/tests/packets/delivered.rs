@@ -90,12 +90,12 @@ impl Host {
             Packet { network: Network::V6(V6::new(from.v6, to.v6)), ..Packet::v6(port) }
         };
         let plain = Packet { to: self.to, ..plain };
-        let plain = if number % 5 == 0 { plain.udp() } else { plain };
-        let source = self.source(seed, number, port);
+        let plain = if number.is_multiple_of(5) { plain.udp() } else { plain };
+        let source = Self::source(seed, number, port);
         pieces(&mut random, Packet { payload: 24, ..plain.sent_from(source) }, source, decoy)
     }
 
-    fn source(&self, seed: u64, number: u16, port: u16) -> u16 {
+    fn source(seed: u64, number: u16, port: u16) -> u16 {
         // Below those from which the host talks to itself.
         let round = u16::try_from(seed % 60).unwrap_or_default();
         20_000 + 2 * (round * ROUND + number) + u16::from(port == OTHER)
@@ -105,7 +105,9 @@ impl Host {
     fn send(&self, seed: u64, port: u16, decoy: u16) -> Result<Vec<u16>> {
         let witnesses: [&Witness; 4] =
             [&self.tcp[0].witness, &self.tcp[1].witness, &self.udp[0].witness, &self.udp[1].witness];
-        witnesses.iter().for_each(|witness| witness.clear());
+        for witness in witnesses {
+            witness.clear();
+        }
         for number in 0..ROUND {
             self.frames(seed, number, port, decoy).iter().try_for_each(|frame| self.wire.send(frame))?;
         }
@@ -125,7 +127,8 @@ impl Host {
         for echo in &self.udp {
             echo.settle(&self.world.guard)?;
         }
-        let seen: Vec<_> = witnesses.iter().flat_map(|witness| witness.seen()).map(|packet| packet.ports[0]).collect();
-        Ok((0..ROUND).filter(|number| seen.contains(&self.source(seed, *number, port))).collect())
+        let delivered: Vec<_> =
+            witnesses.iter().flat_map(|witness| witness.seen()).map(|packet| packet.ports[0]).collect();
+        Ok((0..ROUND).filter(|number| delivered.contains(&Self::source(seed, *number, port))).collect())
     }
 }

@@ -23,7 +23,7 @@ fn several_services() -> Result<()> {
 #[test]
 fn a_service_of_datagrams_only() -> Result<()> {
     require!(requires::root(), requires::bpffs());
-    matrix("[[service]]\nname = \"voice\"\nports = [11434]\nprotocols = [\"udp\"]")
+    matrix("ollama = false\n[[service]]\nname = \"voice\"\nports = [11434]\nprotocols = [\"udp\"]")
 }
 
 #[test]

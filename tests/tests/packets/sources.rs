@@ -1,4 +1,4 @@
-//! Who sent what: every packet of a calm hour is attributed to its source, and the last drop names its sender.
+//! Who sent what: every packet of a calm hour is attributed to its source, and the last drop names its source.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

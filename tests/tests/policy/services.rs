@@ -1,8 +1,10 @@
 //! What is guarded: several services in both protocols, and `mode = "observe"`.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::json;
-use tests::claims::{answers, attempts, silent};
+use tests::claims::{answers, answers_soon, attempts, silent};
 use tests::guard::Guard;
 use tests::layers::Layers;
 use tests::listener::{Listener, UdpEcho};
@@ -12,7 +14,30 @@ use tests::{for_each_arrangement, require, requires};
 
 use super::PORT;
 
-for_each_arrangement!(several_services_in_both_protocols, observe_counts_and_drops_nothing);
+for_each_arrangement!(
+    ollama_stays_guarded_beside_another_service,
+    several_services_in_both_protocols,
+    observe_counts_and_drops_nothing
+);
+
+/// A `[[service]]` for another program does not open Ollama's port; only `ollama = false` does, and is told every time.
+fn ollama_stays_guarded_beside_another_service(layers: Layers) -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let internet = world.internet()?;
+    let (ollama, webui) = (Listener::http(&world.guard, PORT)?, Listener::http(&world.guard, 3000)?);
+    let service = "[[service]]\nname = \"open-webui\"\nports = [3000]";
+    let mut guard = Guard::start(&world.guard, &layers.policy(service))?;
+    for (listener, port) in [(&ollama, PORT), (&webui, 3000)] {
+        silent(listener, port, &attempts([&internet]))?;
+    }
+    guard.reload(&layers.policy(&format!("ollama = false\n{service}")))?;
+    let said = "ollama's port 11434 is not guarded: ollama = false";
+    guard.status_when("it is said", |status| status["problems"].to_string().contains(said))?;
+    guard.process()?.logged(said, Duration::from_secs(10))?;
+    answers_soon(PORT, (&internet.ns, internet.guard.v4.into()))?;
+    silent(&webui, 3000, &attempts([&internet]))
+}
 
 fn several_services_in_both_protocols(layers: Layers) -> Result<()> {
     require!(requires::root(), requires::bpffs(), requires::guard());
@@ -75,7 +100,15 @@ fn observe_counts_and_drops_nothing(layers: Layers) -> Result<()> {
     let screen = guard.command(&["status"])?;
     assert_eq!(screen.status.code(), Some(3));
     let screen = String::from_utf8_lossy(&screen.stdout);
-    assert!(screen.lines().next().is_some_and(|line| line.contains("OBSERVING")), "{screen}");
+    let is_told = |line: &str| line.ends_with("OPEN: observe mode drops nothing");
+    assert!(screen.lines().next().is_some_and(is_told) && screen.contains("OBSERVING"), "{screen}");
+
+    if layers.counts() {
+        let table = String::from_utf8_lossy(&guard.command(&["sources"])?.stdout).into_owned();
+        let refused = |line: &&str| line.starts_with(&internet.own.v4.to_string());
+        let row = table.lines().find(refused).unwrap_or_default().split_whitespace().nth(4).unwrap_or_default();
+        assert!(table.contains("WOULD DROP") && row.parse::<u64>().is_ok_and(|would| would > 0), "{table}");
+    }
 
     guard.reload(&layers.policy(""))?;
     guard.enforces()?;

@@ -39,9 +39,9 @@ fn readiness_state_and_reloads_are_told() -> Result<()> {
     manager.hears("RELOADING=1")?;
     assert!(manager.heard.last().is_some_and(|message| message.contains("MONOTONIC_USEC=")), "{:?}", manager.heard);
     manager.hears("READY=1")?;
-    assert_eq!(guard.status()?["services"][0]["name"], "web", "ready again before the new policy is in force");
+    assert_eq!(guard.status()?["services"][1]["name"], "web", "ready again before the new policy is in force");
     ensure!(
-        manager.heard.iter().any(|message| message.contains("STATUS=enforcing web (tcp 8080)")),
+        manager.heard.iter().any(|message| message.contains("STATUS=enforcing ollama (tcp 11434), web (tcp 8080)")),
         "{:?}",
         manager.heard
     );

@@ -58,9 +58,7 @@ fn a_pin_of_another_namespace_s_interface_is_no_program_here() -> Result<()> {
         if row["hook"] == "clsact" {
             return Ok(()); // A filter is asked of this namespace's interface anyway.
         }
-        other
-            .guard
-            .ip(&format!("link add inet0 index {} type bridge\nlink set inet0 up", row["index"]))?;
+        other.guard.ip(&format!("link add inet0 index {} type bridge\nlink set inet0 up", row["index"]))?;
         guard.kill()?;
         let program = guard::binary();
         let config = guard.config();

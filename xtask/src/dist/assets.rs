@@ -2,7 +2,7 @@
 
 use crate::sh;
 use anyhow::{Context as _, Result};
-use clap::{CommandFactory as _, ValueEnum as _};
+use clap::ValueEnum as _;
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
 use std::{fs, path::Path, process::Command};
@@ -19,14 +19,14 @@ pub(super) fn write(folder: &Path) -> Result<()> {
         let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let mut command = cli::Cli::command().disable_help_subcommand(true);
+    let mut command = cli::Cli::documented();
     for shell in Shell::value_variants().iter().filter(|shell| matches!(shell, Shell::Bash | Shell::Zsh | Shell::Fish))
     {
         generate_to(*shell, &mut command, "ollama-guard", &completions)?;
     }
     command.build();
     page(&command, "ollama-guard", &man)?;
-    for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+    for command in command.get_subcommands() {
         page(command, &format!("ollama-guard-{}", command.get_name()), &man)?;
     }
     Ok(())

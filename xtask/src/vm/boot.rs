@@ -1,9 +1,9 @@
-//! `cargo xtask test --vm boot`: a Debian with systemd and the package installed, and a neighbour who tries the port from
+//! `cargo xtask test --vm boot`: a Debian with systemd and the package installed, and a neighbor who tries the port from
 //! before the network comes up until after the machine has gone down again.
 //!
-//! The machine sits at the end of a tap device in a network namespace of our own; the neighbour lives there. Its witness is
+//! The machine sits at the end of a tap device in a network namespace of our own; the neighbor lives there. Its witness is
 //! an answer: a connection or a refusal, both mean that a packet got through. The second witness is the log of what listens
-//! on the port inside. At the end the package is removed and the neighbour must get through: a test that sees nothing proves
+//! on the port inside. At the end the package is removed and the neighbor must get through: a test that sees nothing proves
 //! nothing.
 
 mod image;

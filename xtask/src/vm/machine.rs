@@ -54,7 +54,7 @@ pub(super) fn program() -> Result<PathBuf> {
 /// else.
 pub(super) fn hardware(qemu: &mut Command, kernel: &Kernel, image: &Path, line: &str) {
     // QEMU 7.2 leaves wrong flags behind after cmpxchg16b; kernels without it use locks.
-    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", "2", "-m", "1536"]);
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", "2", "-m", "3072"]);
     qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
     qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(image).args(["-append", line]);
 }

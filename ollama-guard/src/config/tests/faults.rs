@@ -69,6 +69,11 @@ fn too_many_services() {
 }
 
 #[test]
+fn no_room_for_ollama() {
+    assert_snapshot!(words(&many_services(15)));
+}
+
+#[test]
 fn no_services() {
     assert_snapshot!(words("service = []\n"));
 }
@@ -122,7 +127,7 @@ fn metrics() {
         "taken_name",
         words("[[service]]\nname = \"metrics\"\nports = [1]\n[metrics]\nlisten = \"0.0.0.0:19434\"\n")
     );
-    assert_snapshot!("no_service_left", words(&(many_services(15) + "[metrics]\nlisten = \"0.0.0.0:19434\"\n")));
+    assert_snapshot!("no_service_left", words(&(many_services(14) + "[metrics]\nlisten = \"0.0.0.0:19434\"\n")));
     let path = "m".repeat(107);
     assert_snapshot!(
         "metrics_paths",
@@ -144,8 +149,31 @@ fn the_caret_stands_under_the_value_whatever_precedes_it() {
 
 #[test]
 fn a_file_that_is_no_configuration_is_told_in_few_words() {
-    let text = "[[a#".to_owned() + &"\u{7f}".repeat(5000);
+    let text = "[[a#".to_owned() + &"\u{7f}\n".repeat(5000);
     let error = crate::config::parse(std::path::Path::new("config.toml"), &text).unwrap_err();
     assert_eq!(error.faults().len(), 101);
-    assert!(error.faults()[100].problem.starts_with("and 4"), "{:?}", error.faults()[100]);
+    assert!(error.faults()[100].problem.starts_with("and 9"), "{:?}", error.faults()[100]);
+}
+
+/// The slips that people make when they copy from a page, or guess.
+#[test]
+fn common_slips() {
+    for (name, text) in [
+        ("curly_quotes", "[interfaces]\ntrusted = [“lo”, “wg0”]\n"),
+        ("curly_quotes_around_a_word", "mode = ‘observe’\n"),
+        ("unclosed_list", "[[service]]\nname = \"a\"\nports = [8000, 8001\nprotocols = [\"tcp\"]\n"),
+        ("unclosed_section", "[interfaces\ntrusted = [\"lo\"]\n"),
+        ("unclosed_string", "profile = \"vpn\nmode = \"observe\"\n"),
+        ("bare_word", "mode = observe\n"),
+        ("a_section_twice", "[interfaces]\ntrusted = [\"lo\"]\n[interfaces]\ncount_loopback = true\n"),
+        ("a_key_twice_in_a_section", "[sources]\ntracked = 9\n# tracked\nexported = 1\n  tracked = 8\n"),
+        ("one_bracket", "[service]\nname = \"a\"\nports = [8000]\n"),
+        ("range", "[[service]]\nname = \"a\"\nports = [\"8000-8010\"]\n"),
+        ("range_alone", "[[service]]\nname = \"a\"\nports = \"8000:8010\"\n"),
+        ("bare_range", "[[service]]\nname = \"a\"\nports = [8000-8010]\n"),
+        ("dotted_range", "[[service]]\nname = \"a\"\nports = [8000..8010]\n"),
+        ("nothing_guarded", "ollama = false\n"),
+    ] {
+        assert_snapshot!(name, words(text));
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::super::{ConfigError, parse};
-use crate::policy::{MAX_SERVICES, Policy, ServiceName};
+use crate::policy::{MAX_SERVICES, OLLAMA, Policy, Protocol, ServiceName};
 
 /// Lines that a configuration could have, sound and faulty ones.
 fn line() -> impl Strategy<Value = String> {
@@ -22,6 +22,7 @@ fn line() -> impl Strategy<Value = String> {
         "mode = \"observe\"",
         "profile = \"lan\"",
         "wall = false",
+        "ollama = false",
         "trusted = [\"lo\", \"wg*\"]",
         "containers = []",
         "service = \"web\"",
@@ -63,6 +64,10 @@ proptest! {
                         );
                     }
                 }
+                let covered = policy.services.iter().any(|service| {
+                    service.name.as_str() == "ollama" || service.covers(Protocol::Tcp, OLLAMA)
+                });
+                prop_assert!(covered || !policy.ollama);
                 for allow in &policy.allow {
                     prop_assert_eq!(allow.source, allow.source.trunc());
                     let known = |name: &ServiceName| policy.services.iter().any(|service| service.name == *name);

@@ -2,10 +2,14 @@
 
 use super::super::{ConfigError, built_in, load};
 use super::policy;
-use crate::policy::{Attach, Mode, NamePattern, PRIVATE_SOURCES, Protocol};
+use crate::policy::{Attach, Mode, NamePattern, PRIVATE_SOURCES, Policy, Protocol};
 
-fn names(patterns: &[NamePattern]) -> Vec<String> {
+fn spelt(patterns: &[NamePattern]) -> Vec<String> {
     patterns.iter().map(ToString::to_string).collect()
+}
+
+fn names(policy: &Policy) -> Vec<&str> {
+    policy.services.iter().map(|service| service.name.as_str()).collect()
 }
 
 #[test]
@@ -42,9 +46,9 @@ fn only_the_default_path_may_be_missing() {
 #[test]
 fn the_profiles_are_three_rings_of_trust() {
     let local = policy("profile = \"local\"");
-    assert_eq!((names(&local.trusted), local.allow.len()), (vec!["lo".into()], 0));
+    assert_eq!((spelt(&local.trusted), local.allow.len()), (vec!["lo".into()], 0));
     let vpn = policy("profile = \"vpn\"");
-    assert_eq!((names(&vpn.trusted).len(), vpn.allow.len()), (3, 0));
+    assert_eq!((spelt(&vpn.trusted).len(), vpn.allow.len()), (3, 0));
     let lan = policy("profile = \"lan\"");
     assert_eq!(lan.trusted, vpn.trusted);
     let private = lan.allow.iter().map(|allow| allow.source.to_string()).collect::<Vec<_>>();
@@ -55,7 +59,7 @@ fn the_profiles_are_three_rings_of_trust() {
 #[test]
 fn explicit_keys_override_the_profile() {
     let policy = policy("profile = \"local\"\n[interfaces]\ntrusted = [\"lo\", \"wg*\"]");
-    assert_eq!(names(&policy.trusted), ["lo", "wg*"]);
+    assert_eq!(spelt(&policy.trusted), ["lo", "wg*"]);
 }
 
 #[test]
@@ -66,15 +70,33 @@ fn allows_are_added_to_those_of_the_profile() {
 
 #[test]
 fn whether_one_insists_is_read_and_judged_elsewhere() {
-    let insists = |text: &str| policy(&format!("[[service]]\nname = \"ssh\"\nports = [22]\n{text}")).services[0].insist;
+    let insists = |text: &str| policy(&format!("[[service]]\nname = \"ssh\"\nports = [22]\n{text}")).services[1].insist;
     assert!(insists("insist = true") && !insists("insist = false") && !insists(""));
+}
+
+/// Ollama stays guarded whatever else is listed, unless the file says otherwise in so many words.
+#[test]
+fn ollama_stays_guarded_beside_other_services() {
+    let service = |name: &str, ports: &str| format!("[[service]]\nname = \"{name}\"\nports = [{ports}]\n");
+    let guarded = |text: &str| names(&policy(text)).join(" ");
+    assert_eq!(guarded(&service("webui", "3000")), "ollama webui");
+    assert_eq!(guarded(&(service("a", "1") + &service("b", "2"))), "ollama a b");
+    assert_eq!(guarded(&service("llm", "11434")), "llm", "it covers the port");
+    assert_eq!(guarded(&service("ollama", "11435")), "ollama", "it has the name");
+    assert_eq!(policy(&service("ollama", "11435")).services[0].ports.first().unwrap().get(), 11_435);
+    let voice = service("voice", "11434") + "protocols = [\"udp\"]\n";
+    assert_eq!(guarded(&voice), "ollama voice", "another protocol is another port");
+    assert_eq!(guarded(&("ollama = false\n".to_owned() + &service("webui", "3000"))), "webui");
+    assert_eq!(guarded(&("ollama = true\n".to_owned() + &service("webui", "3000"))), "ollama webui");
+    let allowed = service("webui", "3000") + "[[allow]]\nsource = \"10.0.0.1\"\nservice = \"ollama\"\n";
+    assert_eq!(policy(&allowed).allow.len(), 1, "it can be named in an [[allow]]");
 }
 
 #[test]
 fn one_port_may_be_two_services_in_two_protocols() {
     let service =
         |name, protocol| format!("[[service]]\nname = \"{name}\"\nports = [1]\nprotocols = [\"{protocol}\"]\n");
-    assert_eq!(policy(&(service("a", "tcp") + &service("b", "udp"))).services.len(), 2);
+    assert_eq!(names(&policy(&(service("a", "tcp") + &service("b", "udp")))), ["ollama", "a", "b"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::{env, fs, io, process};
 
-use super::super::{ConfigError, Fault, load};
+use super::super::{ConfigError, fault_at, load};
 
 /// Files that are really there, but for the permission that root never lacks.
 #[test]
@@ -32,11 +32,14 @@ fn a_file_that_cannot_be_read() {
 }
 
 #[test]
-fn a_fault_elsewhere_is_the_key_s_that_names_the_file() {
-    let fault = Fault::of_named_file("metrics.web_config", &"/etc/web.yml:3: no such key");
-    let told = serde_json::to_string(&fault).unwrap();
-    assert_eq!(
-        told,
-        r#"{"line":1,"column":1,"key":"metrics.web_config","problem":"/etc/web.yml:3: no such key","next_step":"correct that file"}"#
-    );
+fn a_fault_elsewhere_is_told_where_its_file_is_named() {
+    let file = env::temp_dir().join(format!("ollama-guard-fault-at-{}.toml", process::id()));
+    fs::write(&file, "mode = \"enforce\"\n[metrics]\nweb_config = \"/etc/web.yml\"\n").unwrap();
+    let error = fault_at(&file, &["metrics", "web_config"], "/etc/web.yml:3: no such key", "correct that line");
+    let [fault] = error.faults().try_into().unwrap();
+    assert_eq!((fault.line, fault.column, fault.key.as_str()), (3, 14, "metrics.web_config"));
+    assert!(error.to_string().contains("  3 | web_config = "), "{error}");
+    fs::remove_file(&file).unwrap();
+    let gone = fault_at(&file, &["metrics", "web_config"], "no such file", "create it");
+    assert_eq!(gone.faults()[0].line, 1);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use thiserror::Error;
 
 use super::users::Users;
 use super::{Web, tls};
+use crate::config::closest;
 
 /// Why the file cannot be used.
 #[derive(Debug, Error)]
@@ -26,7 +28,15 @@ pub enum WebError {
         /// What is wrong; names the key.
         problem: String,
     },
-    /// It, or a file that it names, cannot be used.
+    /// It cannot be read.
+    #[error("cannot read the metrics' web configuration {}: {source}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that it names cannot be used.
     #[error("{}: {key}: {problem}", file.display())]
     Unusable {
         /// The file.
@@ -36,6 +46,20 @@ pub enum WebError {
         /// Why not.
         problem: String,
     },
+}
+
+impl WebError {
+    /// What to do about it.
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "correct that line",
+            Self::Unusable { .. } => "correct that key, or the file it names",
+            Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "create it (docs/metrics.md shows one), or remove `web_config`"
+            }
+            Self::Unreadable { .. } => "make it a text file that the user ollama-guard can read",
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -85,15 +109,30 @@ pub(super) struct Read {
     pub(super) files: Vec<PathBuf>,
 }
 
-/// Is the file, with everything that it names, sound?
-pub fn check(path: &Path) -> Result<(), WebError> {
-    read(path)?.web().map(drop)
+/// What a sound file asks of whoever connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asks {
+    /// Encryption.
+    pub tls: bool,
+    /// A certificate of their own.
+    pub client_certificates: bool,
+    /// A password; how many users have one.
+    pub users: usize,
+}
+
+/// Is the file, with everything that it names, sound? What it asks for.
+pub fn check(path: &Path) -> Result<Asks, WebError> {
+    let read = read(path)?;
+    read.web()?;
+    let Written { tls_server_config: tls, basic_auth_users: users } = &read.written;
+    let verifies = |tls: &Tls| tls.client_auth_type == ClientAuth::RequireAndVerifyClientCert;
+    Ok(Asks { tls: tls.is_some(), client_certificates: tls.as_ref().is_some_and(verifies), users: users.len() })
 }
 
 /// Reads the file; what it names is read by [`Read::web`].
 pub(super) fn read(path: &Path) -> Result<Read, WebError> {
-    let unusable = |problem: String| WebError::Unusable { file: path.to_owned(), key: "metrics.web_config", problem };
-    parse(path, &fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?)
+    let unreadable = |source| WebError::Unreadable { file: path.to_owned(), source };
+    parse(path, &fs::read_to_string(path).map_err(unreadable)?)
 }
 
 /// Reads the file's text.
@@ -123,7 +162,23 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Read, WebError> {
 /// The first line says what is wrong; its place is told apart.
 fn plain(message: &str) -> String {
     let first = message.lines().next().unwrap_or_default();
-    first.split(" at line ").next().unwrap_or(first).trim_start_matches("error: ").to_owned()
+    let first = first.split(" at line ").next().unwrap_or(first).trim_start_matches("error: ");
+    misspelt(first).unwrap_or_else(|| first.to_owned())
+}
+
+/// What serde says of an unknown key or word: it, in backticks, and all that are known.
+fn misspelt(message: &str) -> Option<String> {
+    let (what, rest) = message.strip_prefix("unknown ")?.split_once(" `")?;
+    let (written, rest) = rest.split_once('`')?;
+    let known = rest.split_once("expected ")?.1;
+    let known: Vec<&str> =
+        known.trim_start_matches("one of ").split(',').map(|word| word.trim().trim_matches('`')).collect();
+    let what = if what == "field" { "key" } else { "value" };
+    let next_step = match closest(written, &known) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("use one of: {}", known.join(", ")),
+    };
+    Some(format!("unknown {what} `{written}`: {next_step}"))
 }
 
 impl Read {
@@ -154,7 +209,11 @@ mod tests {
     #[test]
     fn a_fault_names_file_line_and_key() {
         let unknown = error("tls_server_config:\n  cert_file: a\n  key_file: b\n  cert_fil: c\n");
-        assert!(unknown.starts_with("/web.yml:4:3: ") && unknown.contains("cert_fil"), "{unknown}");
+        assert!(unknown.starts_with("/web.yml:4:3: ") && unknown.ends_with("did you mean `cert_file`?"), "{unknown}");
+        let section = error("tls_server_confg:\n  cert_file: a\n  key_file: b\n");
+        assert!(section.ends_with("did you mean `tls_server_config`?"), "{section}");
+        let word = error("tls_server_config:\n  cert_file: a\n  key_file: b\n  min_version: TLS1.3\n");
+        assert!(word.ends_with("did you mean `TLS13`?"), "{word}");
         let version = error("tls_server_config:\n  cert_file: a\n  key_file: b\n  min_version: SSL3\n");
         assert!(version.starts_with("/web.yml:4:") && version.contains("TLS12"), "{version}");
         let any =

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ollama_guard_common::Fate;
 use ollama_guard_common::abi::ServiceIndex;
 
+use crate::clock;
 use crate::datapath::{Reading, SourceReading, State};
 use crate::links::Links;
 use crate::observe::snapshot::{Snapshot, Source};
@@ -15,7 +17,9 @@ use crate::observe::snapshot::{Snapshot, Source};
 /// Fills the snapshot's sources.
 pub(super) fn collect(snapshot: &mut Snapshot, reading: &mut Reading, state: &State, links: &Links) {
     let mut names = Names { state, links, interfaces: BTreeMap::new(), services: BTreeMap::new() };
-    snapshot.unattributed_packets = unattributed(reading);
+    snapshot.unattributed_packets = reading.unattributed();
+    let since = state.untracked_since.filter(|_| snapshot.unattributed_packets > 0);
+    snapshot.unattributed_for = since.map(|since| clock::age(Duration::from_secs(since)));
     let read = std::mem::take(&mut reading.sources);
     let merged = read.chunk_by(|a, b| a.row() == b.row());
     let mut sources = Vec::with_capacity(merged.clone().count());
@@ -76,14 +80,4 @@ fn merge(fates: &[SourceReading], names: &mut Names<'_>) -> Option<Source> {
         source.last_seen = source.last_seen.min(read.last_seen);
     }
     Some(source)
-}
-
-/// Totals less sources. Sources were read first, so the difference is never negative on an interface that exists; the
-/// sources of interfaces that are gone are left out.
-fn unattributed(reading: &Reading) -> u64 {
-    let totals = reading.interfaces.values().flat_map(|interface| interface.counters.values());
-    let total: u64 = totals.map(|counter| counter.packets).sum();
-    let present = reading.sources.iter().filter(|source| reading.interfaces.contains_key(&source.interface));
-    let attributed: u64 = present.map(|source| source.counter.packets).sum();
-    total.saturating_sub(attributed)
 }

@@ -8,6 +8,7 @@ use super::cells::{Cell, Cells, cells};
 use super::encode::{Family, Labels, Series, Value};
 use super::ledger::{Ledger, Shown};
 use super::{Daemon, process};
+use crate::clock;
 use crate::observe::enforcement::{enforcement, problems};
 use crate::observe::snapshot::{Attachment, Count, Interface, SeatbeltState, Severity, Snapshot};
 use crate::plan::hook::Hook;
@@ -60,12 +61,12 @@ pub(super) fn of_sources(ledger: &Ledger) -> [Family; 2] {
     [
         family(
             "ollama_guard_source_packets",
-            "Packets by sender; other is everybody without a series of their own.",
+            "Packets by source; other is every source without a series of its own.",
             series(|shown| shown.packets.iter().sum()),
         ),
         family(
             "ollama_guard_source_dropped_packets",
-            "Dropped packets by sender, as in ollama_guard_source_packets_total.",
+            "Dropped packets by source, as in ollama_guard_source_packets_total.",
             series(|shown| shown.packets[Fate::Dropped as usize]),
         ),
     ]
@@ -86,8 +87,12 @@ fn state(snapshot: &Snapshot) -> Vec<Family> {
         ),
         family(
             "ollama_guard_problems",
-            "What is not as it should be: gap means that enforcement is partial.",
-            vec![severity(Severity::Gap, "gap"), severity(Severity::Warning, "warning")],
+            "What is not as it should be: gap means that enforcement is partial, notice that nothing is degraded.",
+            vec![
+                severity(Severity::Gap, "gap"),
+                severity(Severity::Warning, "warning"),
+                severity(Severity::Notice, "notice"),
+            ],
         ),
         family(
             "ollama_guard_interface_attached",
@@ -97,7 +102,7 @@ fn state(snapshot: &Snapshot) -> Vec<Family> {
         gauge("ollama_guard_sources_tracked", "Senders the kernel remembers.", snapshot.sources_tracked as f64),
         gauge(
             "ollama_guard_unattributed_packets",
-            "Counted packets that no remembered sender accounts for.",
+            "Counted packets that no tracked source accounts for.",
             snapshot.unattributed_packets as f64,
         ),
         counter(
@@ -177,7 +182,7 @@ pub(super) fn of_daemon(daemon: &Daemon) -> Vec<Family> {
         gauge(
             "ollama_guard_config_last_reload_success_timestamp_seconds",
             "When a sound configuration was last read.",
-            since_epoch(reload.last_success),
+            since_epoch(clock::date(reload.last_success)),
         ),
     ];
     families.extend(process::families(&daemon.process));

@@ -4,18 +4,23 @@
 //! not: Prometheus takes every decrease for a restart. So the ledger keeps what is shown apart from what was read.
 //! Three things hold, whatever the kernel forgets (the properties below test them):
 //!
-//! - no series ever decreases, `other` included;
+//! - no series ever decreases, `other` included, also if it ends and comes back;
 //! - the series of a (device, service) always sum up to its total, per fate;
-//! - a source that was shown once stays, and never more than the limit are shown.
+//! - only one that was never let through and has fallen idle hands its series back, and only if others want one; never
+//!   more than the limit are shown.
 //!
 //! A series starts at what its source is known to have sent while nothing of it was in `other` yet; if it may have been
 //! part of `other`, at zero. Each reading pays sources what they sent since the last one, out of what the total grew by:
 //! the table is read a moment before the totals, so a packet in between reaches `other` first, and what its source
 //! has claimed for it is owed until the total grows again.
 //!
+//! A series that is handed back is `other`'s. Its source gets it again, from where it ended, once the total has grown by
+//! that much between two readings: `other` gives it back without a decrease.
+//!
 //! A (device, service) starts anew, with all its series, if its device vanished or its own counter did. So does
 //! everything when the daemon starts; with fewer sources than the limit, the series then go on where they were.
 
+mod group;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -25,43 +30,24 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ollama_guard_common::Fate;
 
-use super::cells::{Cell, Found, cells};
+use super::cells::{Cell, cells};
 use crate::observe::snapshot::{Snapshot, Source};
+use group::{Group, Series};
 
 /// Packets by [`Fate`].
 pub(super) type Packets = [u64; 3];
+
+/// Ended series that are remembered. Of those that ended longest ago, half are forgotten at once.
+const MOST_ENDED: usize = 1 << 16;
 
 /// The sources with series of their own.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     groups: BTreeMap<Cell, Group>,
-}
-
-/// One (device, service).
-#[derive(Clone, Debug, Default)]
-struct Group {
-    /// A device that came back under the same name has another index.
-    index: Option<u32>,
-    totals: Packets,
-    series: BTreeMap<IpAddr, Series>,
-    /// Some source was read and not shown at the last reading: a newcomer may have been among those.
-    hid: bool,
-    /// The same, at this reading.
-    hides: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Series {
-    /// As read last time.
-    before: Packets,
-    /// As read now. Zero if the kernel has forgotten it: whatever it shows later is new.
-    now: Packets,
-    /// Sent, and not shown yet.
-    owed: Packets,
-    shown: Packets,
 }
 
 /// A line of the exposition.
@@ -81,6 +67,8 @@ struct Newcomer<'a> {
     group: Labels<'a>,
     who: IpAddr,
     packets: Packets,
+    /// When it last sent, by the clock of [`Ledger::update`].
+    active: Duration,
 }
 
 /// A [`Cell`], borrowed: there may be many sources.
@@ -88,8 +76,9 @@ type Labels<'a> = (&'a str, Option<&'a str>);
 type Groups<'a> = BTreeMap<Labels<'a>, &'a mut Group>;
 
 impl Ledger {
-    /// Takes a reading in. At most `limit` sources are shown, over everything.
-    pub fn update(&mut self, snapshot: &Snapshot, limit: usize) {
+    /// Takes in a reading made at `now`, by a clock that never goes back. At most `limit` sources are shown, over
+    /// everything.
+    pub fn update(&mut self, snapshot: &Snapshot, limit: usize, now: Duration) {
         let cells = cells(snapshot);
         self.groups.retain(|cell, group| cells.get(cell).is_some_and(|found| group.continues(found)));
         for (cell, found) in &cells {
@@ -97,16 +86,23 @@ impl Ledger {
             group.index = found.index;
             group.begin();
         }
-        let used = self.len();
+        let pressed = self.groups.values().any(|group| group.wanted);
+        let room = pressed || self.len() < limit;
         let mut groups: Groups<'_> = self.groups.iter_mut().map(|(cell, group)| (cell.labels(), group)).collect();
-        let newcomers = read(&mut groups, &snapshot.sources, used < limit);
+        let newcomers = read(&mut groups, &snapshot.sources, room, now);
         for group in groups.values_mut() {
             group.claim();
+            if pressed {
+                group.hand_back(now);
+            }
         }
-        admit(&mut groups, newcomers, used, limit);
+        let mut used = groups.values().map(|group| group.series.len()).sum();
+        admit(&mut groups, newcomers, &mut used, limit);
         for (cell, group) in &mut self.groups {
-            group.pay(cells.get(cell).map_or(group.totals, |found| found.totals));
+            let growth = group.pay(cells.get(cell).map_or(group.totals, |found| found.totals));
+            group.give_again(growth, &mut used, limit);
         }
+        self.forget();
     }
 
     /// What to export: per (device, service) its sources, then the rest.
@@ -122,12 +118,26 @@ impl Ledger {
     pub(super) fn len(&self) -> usize {
         self.groups.values().map(|group| group.series.len()).sum()
     }
+
+    /// Bounds the memory of ended series.
+    fn forget(&mut self) {
+        if self.groups.values().map(|group| group.ended.len()).sum::<usize>() <= MOST_ENDED {
+            return;
+        }
+        let ended = self.groups.values().flat_map(|group| group.ended.values());
+        let mut times: Vec<Duration> = ended.map(|series| series.active).collect();
+        let half = times.len() / 2;
+        let (_, &mut middle, _) = times.select_nth_unstable(half);
+        for group in self.groups.values_mut() {
+            group.ended.retain(|_, series| series.active > middle);
+        }
+    }
 }
 
 /// Notes what the kernel says of each source; returns those without a series, if there is `room` for any.
-fn read<'a>(groups: &mut Groups<'a>, sources: &'a [Source], room: bool) -> Vec<Newcomer<'a>> {
+fn read<'a>(groups: &mut Groups<'a>, sources: &'a [Source], room: bool, now: Duration) -> Vec<Newcomer<'a>> {
     let mut newcomers = Vec::new();
-    // Many in a row share their names: neighbours by address come in by the same interface.
+    // Many in a row share their names: neighbors by address come in by the same interface.
     for sources in sources.chunk_by(|a, b| Arc::ptr_eq(&a.interface, &b.interface) && a.service == b.service) {
         let Some(first) = sources.first() else { continue };
         let labels = (&*first.interface, first.service.as_deref());
@@ -135,96 +145,52 @@ fn read<'a>(groups: &mut Groups<'a>, sources: &'a [Source], room: bool) -> Vec<N
         let Some(group) = groups.get_mut(&labels) else { continue };
         for source in sources {
             let packets = packets(source);
-            match group.series.get_mut(&source.source) {
-                Some(series) => series.now = packets,
-                None if room => newcomers.push(Newcomer {
-                    stranger: packets[Fate::Passed as usize] == 0,
-                    sent: Reverse(packets.iter().sum()),
-                    group: labels,
-                    who: source.source,
-                    packets,
-                }),
-                None => group.hides = true,
+            let active = now.saturating_sub(source.last_seen);
+            if group.note(source.source, packets, active) {
+                continue;
             }
+            if !room {
+                group.refuse();
+                continue;
+            }
+            newcomers.push(Newcomer {
+                stranger: packets[Fate::Passed as usize] == 0,
+                sent: Reverse(packets.iter().sum()),
+                group: labels,
+                who: source.source,
+                packets,
+                active,
+            });
         }
     }
     newcomers
 }
 
 /// Gives newcomers series, as far as there is room.
-fn admit<'a>(groups: &mut Groups<'a>, mut newcomers: Vec<Newcomer<'a>>, mut used: usize, limit: usize) {
-    let room = limit.saturating_sub(used);
+fn admit<'a>(groups: &mut Groups<'a>, mut newcomers: Vec<Newcomer<'a>>, used: &mut usize, limit: usize) {
+    let room = limit.saturating_sub(*used);
     if room < newcomers.len() {
         newcomers.select_nth_unstable(room);
         for hidden in newcomers.split_off(room).chunk_by(|a, b| a.group == b.group) {
             if let Some(group) = hidden.first().and_then(|first| groups.get_mut(&first.group)) {
-                group.hides = true;
+                group.refuse();
             }
         }
     }
     newcomers.sort_unstable();
-    for Newcomer { stranger, sent, group, who, packets } in newcomers {
+    for Newcomer { stranger, sent, group, who, packets, active } in newcomers {
         let Some(group) = groups.get_mut(&group) else { continue };
-        if sent.0 < price(stranger, used, limit) {
-            group.hides = true;
+        if sent.0 < price(stranger, *used, limit) {
+            group.refuse();
             continue;
         }
-        let owed = if group.hid { Packets::default() } else { packets };
-        group.series.insert(who, Series { before: packets, now: packets, owed, shown: Packets::default() });
-        used += 1;
+        group.admit(who, packets, active);
+        *used += 1;
     }
 }
 
-impl Group {
-    /// Is this still the counter that was read last time?
-    fn continues(&self, found: &Found) -> bool {
-        self.index == found.index && self.totals.iter().zip(found.totals).all(|(before, now)| *before <= now)
-    }
-
-    fn begin(&mut self) {
-        (self.hid, self.hides) = (self.hides, false);
-        for series in self.series.values_mut() {
-            (series.before, series.now) = (series.now, Packets::default());
-        }
-    }
-
-    /// Notes what each source sent since the last reading.
-    fn claim(&mut self) {
-        for series in self.series.values_mut() {
-            for ((owed, before), now) in series.owed.iter_mut().zip(series.before).zip(series.now) {
-                // Less than before: forgotten, and back again since.
-                *owed += now.checked_sub(before).unwrap_or(now);
-            }
-        }
-    }
-
-    /// Shows what is owed, as far as the totals grew; the rest of the growth is everybody else's.
-    fn pay(&mut self, totals: Packets) {
-        for (fate, total) in totals.iter().enumerate() {
-            let mut growth = total.saturating_sub(self.totals[fate]);
-            for series in self.series.values_mut() {
-                let paid = series.owed[fate].min(growth);
-                series.owed[fate] -= paid;
-                series.shown[fate] += paid;
-                growth -= paid;
-            }
-        }
-        self.totals = totals;
-    }
-
-    fn other(&self) -> Packets {
-        let mut other = self.totals;
-        for series in self.series.values() {
-            for (left, shown) in other.iter_mut().zip(series.shown) {
-                *left -= shown;
-            }
-        }
-        other
-    }
-}
-
-/// Packets a newcomer must have sent. Addresses are free to a flood, and a series is for ever, so strangers take half
-/// of the places at once, each sixteenth beyond that costs them twice as much, and a quarter is kept for clients.
+/// Packets a newcomer must have sent. Addresses are free to a flood, so strangers take half of the places at once, each
+/// sixteenth beyond that costs them twice as much, and a quarter is kept for clients.
 fn price(stranger: bool, used: usize, limit: usize) -> u64 {
     let (free, strangers) = if stranger { (limit.div_ceil(2), limit - limit / 4) } else { (limit, limit) };
     if used >= strangers {

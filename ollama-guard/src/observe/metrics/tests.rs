@@ -1,6 +1,6 @@
 //! What is said of a known snapshot.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::class::Class;
@@ -11,7 +11,7 @@ use crate::policy::Mode;
 
 fn text(snapshot: &Snapshot, format: Format) -> String {
     let mut ledger = Ledger::default();
-    ledger.update(snapshot, 100);
+    ledger.update(snapshot, 100, Duration::ZERO);
     write(snapshot, Some(&ledger), None, format).unwrap()
 }
 
@@ -56,19 +56,23 @@ fn without_a_memory_there_are_no_series_of_sources() {
 
 #[test]
 fn the_daemon_tells_of_its_configuration_and_process() {
-    let last_success = UNIX_EPOCH + Duration::from_millis(1_700_000_000_500);
+    let last_success = crate::clock::boot();
     let daemon = Daemon { reload: Reload { successful: false, last_success }, process: Process::read() };
     let text = write(&day(), None, Some(daemon), Format::Prometheus).unwrap();
     assert!(text.contains("ollama_guard_config_last_reload_successful 0.0\n"));
-    assert!(text.contains("ollama_guard_config_last_reload_success_timestamp_seconds 1700000000.5\n"));
+    // A date, made of an age: whatever the date was when it was read.
+    let date =
+        text.lines().find_map(|line| line.strip_prefix("ollama_guard_config_last_reload_success_timestamp_seconds "));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!(date.is_some_and(|date| (date.parse::<f64>().unwrap() - now).abs() < 60.0), "{text}");
     assert!(text.contains("# TYPE process_cpu_seconds_total counter\n"));
 }
 
 /// Everything that is said under some name, somewhere.
 fn everything() -> String {
     let mut ledger = Ledger::default();
-    ledger.update(&day(), 100);
-    let reload = Reload { successful: true, last_success: UNIX_EPOCH };
+    ledger.update(&day(), 100, Duration::ZERO);
+    let reload = Reload { successful: true, last_success: Duration::ZERO };
     let daemon = Daemon { reload, process: Process::read() };
     write(&day(), Some(&ledger), Some(daemon), Format::Prometheus).unwrap()
 }

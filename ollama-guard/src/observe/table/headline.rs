@@ -12,6 +12,9 @@ pub(super) fn headline(snapshot: &Snapshot) -> (String, Tone) {
     let ports = ports(snapshot);
     let (is, are_open) = if ports.several { ("are", "are OPEN") } else { ("is", "is OPEN") };
     let (state, tone) = match enforcement(snapshot) {
+        Enforcement::Full if snapshot.opened => {
+            (format!("{} may be OPEN to strangers, because the configuration says so", ports.text), Tone::Bad)
+        }
         Enforcement::Full => (format!("{} {is} closed to strangers", ports.text), Tone::Good),
         Enforcement::Partial if nftables_covers(snapshot) => {
             (format!("{} {is} closed to strangers", ports.text), Tone::Warning)
@@ -131,6 +134,9 @@ mod tests {
         assert_eq!(tone, Tone::Warning);
         day.layers.seatbelt = false;
         assert!(headline(&day).0.starts_with("tcp 8080, 11434 may be OPEN to strangers · "));
+        let opened = Snapshot { opened: true, ..super::super::super::samples::day() };
+        let says = "tcp 11434 may be OPEN to strangers, because the configuration says so · ";
+        assert!(headline(&opened).0.starts_with(says), "{}", headline(&opened).0);
         day.mode = Mode::Observe;
         assert_eq!(headline(&day), ("tcp 8080, 11434 are OPEN: observe mode drops nothing".into(), Tone::Bad));
         day.services.clear();

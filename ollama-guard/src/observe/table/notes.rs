@@ -6,7 +6,7 @@ use ollama_guard_common::{Fate, Reason};
 
 use super::super::snapshot::{Attachment, Interface, Snapshot};
 use super::super::terminal::{Style, Tone};
-use super::super::text::{ago, grouped, joined, packets, printable};
+use super::super::text::{ago, counted, grouped, joined, packets, printable};
 use super::paragraph;
 use crate::class::Class;
 use crate::policy::{ContainerAccess, Mode};
@@ -51,18 +51,22 @@ pub(super) fn repairs(out: &mut impl Write, snapshot: &Snapshot, width: usize) -
     )
 }
 
-/// What is not known of senders, if there is anything.
-pub(super) fn senders(out: &mut impl Write, snapshot: &Snapshot, width: usize) -> fmt::Result {
+/// What is not known of sources, if there is anything.
+pub(super) fn sources(out: &mut impl Write, snapshot: &Snapshot, width: usize) -> fmt::Result {
+    let since = snapshot.unattributed_for.map(|age| format!(" (first noticed {})", ago(age))).unwrap_or_default();
     let unattributed = (snapshot.unattributed_packets > 0)
-        .then(|| format!("{} of senders not remembered", packets(snapshot.unattributed_packets)));
+        .then(|| format!("{} from untracked sources{since}", packets(snapshot.unattributed_packets)));
     let evicted =
         (snapshot.source_evictions > 0).then(|| format!("{} made room for others", grouped(snapshot.source_evictions)));
-    let lost = (snapshot.events_lost > 0).then(|| format!("{} events lost", grouped(snapshot.events_lost)));
+    let lost = (snapshot.events_lost > 0).then(|| format!("{} not sent", counted(snapshot.events_lost, "event")));
     let unknown: Vec<_> = [unattributed, evicted, lost].into_iter().flatten().collect();
     if unknown.is_empty() {
         return Ok(());
     }
-    writeln!(out, "{:width$}{} remembered · {}", "senders", grouped(snapshot.sources_tracked), unknown.join(" · "))
+    writeln!(out, "{:width$}{} tracked · {}", "sources", grouped(snapshot.sources_tracked), unknown.join(" · "))?;
+    let meaning = "more sources at once than are tracked, as in a flood of forged addresses; all their packets are counted \
+                   above";
+    writeln!(out, "{:width$}{meaning}", "")
 }
 
 /// What to change in the configuration if what happens is not what was meant.
@@ -70,15 +74,25 @@ pub(super) fn advice(out: &mut impl Write, snapshot: &Snapshot, style: Style) ->
     let config = snapshot.config.display();
     if snapshot.mode == Mode::Observe {
         let would: u64 = snapshot.interfaces.iter().map(|i| i.count(Fate::WouldDrop).packets).sum();
-        let head = format!("observe mode: {} that would have been dropped were let through", packets(would));
+        let head = format!(
+            "observe mode: {} that would have been dropped {} let through",
+            packets(would),
+            if would == 1 { "was" } else { "were" }
+        );
         let next = format!("to drop them: mode = \"enforce\" in {config}, then reload");
         paragraph::write(out, &head, Some(Tone::Bad), &next, style)?;
     }
     let refusing: Vec<_> = snapshot.interfaces.iter().filter(|interface| refused(interface) > 0).collect();
     if snapshot.container_access == ContainerAccess::Deny && !refusing.is_empty() {
         let bridges = joined(refusing.iter().map(|interface| printable(&interface.name)), ", ");
-        let refused = packets(refusing.iter().map(|interface| refused(interface)).sum());
-        let head = format!("{refused} from containers on {bridges} to this host's guarded ports were dropped");
+        let refused = refusing.iter().map(|interface| refused(interface)).sum();
+        let verb = match (snapshot.mode, refused) {
+            (Mode::Observe, _) => "would have been",
+            (Mode::Enforce, 1) => "was",
+            (Mode::Enforce, _) => "were",
+        };
+        let head =
+            format!("{} from containers on {bridges} to this host's guarded ports {verb} dropped", packets(refused));
         let next = format!("to allow them: container_access = \"allow\" under [interfaces] in {config}, then reload");
         paragraph::write(out, &head, None, &next, style)?;
     }

@@ -34,6 +34,7 @@ pub(super) fn problems(out: &mut impl Write, problems: &[Problem], style: Style)
         let (word, tone) = match group[0].severity {
             Severity::Gap => ("PROBLEM", Tone::Bad),
             Severity::Warning => ("WARNING", Tone::Warning),
+            Severity::Notice => ("NOTE", Tone::Faint),
         };
         let head = printable(&format!("{word} {}: {}", subjects(&group), group[0].problem));
         write(out, &head, Some(tone), &format!("next: {}", group[0].next_step), style)?;

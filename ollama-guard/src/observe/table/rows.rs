@@ -108,7 +108,8 @@ fn columns(shown: &[&Interface], snapshot: &Snapshot, earlier: Option<Earlier<'_
     }
     counts("DROPPED", Fate::Dropped);
     if narrow < Narrow::NoLastDrop {
-        columns.add("LAST DROP", Align::Left, shown.iter().map(|i| last_drop(i, narrow < Narrow::NoDropSource)));
+        let heading = if snapshot.mode == Mode::Observe { "LAST WOULD DROP" } else { "LAST DROP" };
+        columns.add(heading, Align::Left, shown.iter().map(|i| last_drop(i, narrow < Narrow::NoDropSource)));
     }
     columns
 }

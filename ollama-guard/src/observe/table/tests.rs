@@ -71,8 +71,8 @@ fn ports_of_a_bridge() {
     let text = text(&day);
     let row =
         |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>();
-    assert_eq!(row("eth1")[2..].join(" "), "- 0 3 in br0, 2 s ago from 203.0.113.9");
-    assert_eq!(row("veth0")[2..].join(" "), "- - - in br0");
+    assert_eq!(row("eth1")[3..].join(" "), "in br0 0 3 2 s ago from 203.0.113.9");
+    assert_eq!(row("veth0")[3..].join(" "), "in br0 - - -");
 }
 
 #[test]
@@ -196,11 +196,13 @@ fn the_seatbelt_in_every_state() {
 }
 
 #[test]
-fn what_is_not_known_of_senders() {
+fn what_is_not_known_of_sources() {
     let mut day = day();
-    assert!(!text(&day).contains("\nsenders"));
+    assert!(!text(&day).contains("\nsources"));
     (day.unattributed_packets, day.source_evictions, day.events_lost) = (1, 2_000, 3);
+    day.unattributed_for = Some(Duration::from_hours(75));
     let text = text(&day);
-    let expected = "\nsenders      1 remembered · 1 packet of senders not remembered · 2 000 made room for others · 3 events lost\n";
+    let expected = "\nsources      1 tracked · 1 packet from untracked sources (first noticed 3 days ago) · \
+                    2 000 made room for others · 3 events not sent\n             more sources at once than";
     assert!(text.contains(expected), "{text}");
 }

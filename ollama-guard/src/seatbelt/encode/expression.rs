@@ -7,7 +7,7 @@ use nftnl::nftnl_sys::{self as sys, libc};
 
 use super::OBJECT_COUNTER;
 use crate::seatbelt::object::{Kind, Object};
-use crate::seatbelt::ruleset::{Device, Family, Match, Rule, Verdict};
+use crate::seatbelt::ruleset::{AddressType, Device, Family, Match, Rule, Verdict};
 
 const REGISTER_1: u32 = 1;
 /// Sixteen bytes after register 1: the second interface name of a pair.
@@ -22,6 +22,8 @@ const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
+/// `NFT_DYNSET_OP_UPDATE`
+const UPDATE: u32 = 1;
 
 const META_IIF: u32 = 4;
 const META_L4PROTO: u32 = 16;
@@ -47,6 +49,10 @@ pub(super) fn of(rule: &Rule) -> Vec<Object> {
                 .with(sys::NFTNL_EXPR_OBJREF_IMM_TYPE, OBJECT_COUNTER)
                 .with(sys::NFTNL_EXPR_OBJREF_IMM_NAME, counter.to_string().as_str()),
         );
+    }
+    if let Verdict::Note(family, set) = &rule.verdict {
+        code.extend(ends(*family, false));
+        code.push(update(set));
     }
     code.extend(verdict(&rule.verdict));
     code
@@ -127,6 +133,23 @@ fn condition(condition: &Match) -> Vec<Object> {
             vec![destination_type(), compare(operator, kind.number().to_ne_bytes().to_vec())]
         }
         Match::DestinationNotIn(set) => vec![destination_type(), lookup(set, true)],
+        Match::OwnSource => vec![source_type(), compare(EQUAL, AddressType::Local.number().to_ne_bytes().to_vec())],
+        Match::SourcePort(set) => vec![
+            meta(META_L4PROTO, REGISTER_1),
+            payload(TRANSPORT_HEADER, 0, 2, REGISTER_1_SECOND_WORD),
+            lookup(set, false),
+        ],
+        // FIN, SYN, RST and ACK; SYN (RFC 9293, section 3.1).
+        Match::Opens { negated } => vec![
+            meta(META_L4PROTO, REGISTER_1),
+            compare(EQUAL, vec![6]),
+            payload(TRANSPORT_HEADER, 13, 1, REGISTER_1),
+            mask(vec![0x17]),
+            compare(if *negated { NOT_EQUAL } else { EQUAL }, vec![0x02]),
+        ],
+        Match::Answers(family, set) => {
+            ends(*family, true).into_iter().chain([lookup(set, false), update(set)]).collect()
+        }
     }
 }
 
@@ -134,7 +157,7 @@ fn verdict(verdict: &Verdict) -> Option<Object> {
     const GOTO: i32 = -4;
     let immediate = expression("immediate").with(sys::NFTNL_EXPR_IMM_DREG, 0u32);
     Some(match verdict {
-        Verdict::Continue => return None,
+        Verdict::Continue | Verdict::Note(..) => return None,
         Verdict::Untrack => expression("notrack"),
         Verdict::Accept => immediate.with(sys::NFTNL_EXPR_IMM_VERDICT, libc::NF_ACCEPT),
         Verdict::Drop => immediate.with(sys::NFTNL_EXPR_IMM_VERDICT, libc::NF_DROP),
@@ -230,12 +253,46 @@ fn destination_type() -> Object {
         .with(sys::NFTNL_EXPR_FIB_FLAGS, FLAG_DESTINATION)
 }
 
-fn count_in(set: &str) -> Object {
-    const UPDATE: u32 = 1;
-    let counter = expression("counter").with(sys::NFTNL_EXPR_CTR_PACKETS, 0u64).with(sys::NFTNL_EXPR_CTR_BYTES, 0u64);
+/// The same of the source.
+fn source_type() -> Object {
+    const RESULT_ADDRESS_TYPE: u32 = 3;
+    const FLAG_SOURCE: u32 = 1;
+    expression("fib")
+        .with(sys::NFTNL_EXPR_FIB_DREG, REGISTER_1)
+        .with(sys::NFTNL_EXPR_FIB_RESULT, RESULT_ADDRESS_TYPE)
+        .with(sys::NFTNL_EXPR_FIB_FLAGS, FLAG_SOURCE)
+}
+
+/// Both ends of the packet's connection, the other side's first: address, port, address, port. `arrives`: its source is
+/// the other side. Registers by the names that the kernel gives back (`nft_dump_register`).
+fn ends(family: Family, arrives: bool) -> Vec<Object> {
+    let (addresses, length, registers) = match family {
+        Family::V4 => ([12, 16], 4, [1, 9, 10, 11]),
+        Family::V6 => ([8, 24], 16, [1, 2, 13, 17]),
+    };
+    let (mut addresses, mut ports) = (addresses, [0, 2]);
+    if !arrives {
+        addresses.reverse();
+        ports.reverse();
+    }
+    let ends = [
+        payload(NETWORK_HEADER, addresses[0], length, registers[0]),
+        payload(TRANSPORT_HEADER, ports[0], 2, registers[1]),
+        payload(NETWORK_HEADER, addresses[1], length, registers[2]),
+        payload(TRANSPORT_HEADER, ports[1], 2, registers[3]),
+    ];
+    only(family).into_iter().chain(ends).collect()
+}
+
+/// Adds what the registers hold to a set, or makes it new there.
+fn update(set: &str) -> Object {
     expression("dynset")
         .with(sys::NFTNL_EXPR_DYNSET_SREG_KEY, REGISTER_1)
         .with(sys::NFTNL_EXPR_DYNSET_OP, UPDATE)
         .with(sys::NFTNL_EXPR_DYNSET_SET_NAME, set)
-        .containing([counter])
+}
+
+fn count_in(set: &str) -> Object {
+    let counter = expression("counter").with(sys::NFTNL_EXPR_CTR_PACKETS, 0u64).with(sys::NFTNL_EXPR_CTR_BYTES, 0u64);
+    update(set).containing([counter])
 }

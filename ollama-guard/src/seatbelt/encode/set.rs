@@ -4,10 +4,11 @@ use nftnl::nftnl_sys as sys;
 
 use super::FAMILY;
 use crate::seatbelt::object::{Kind, Object};
-use crate::seatbelt::ruleset::{Edge, Elements, Set};
+use crate::seatbelt::ruleset::{Edge, Elements, Family, Set};
 
 // Flags of a set and of an element (`include/uapi/linux/netfilter/nf_tables.h`).
 const INTERVAL: u32 = 0x4;
+const TIMEOUT: u32 = 0x10;
 const DYNAMIC: u32 = 0x20;
 const ELEMENT_INTERVAL_END: u32 = 0x1;
 
@@ -35,9 +36,12 @@ pub(in crate::seatbelt) fn set(table: &str, set: &Set, id: u32) -> Object {
         Elements::V4(_) => (TYPE_IPV4, 4),
         Elements::V6(_) => (TYPE_IPV6, 16),
         Elements::Addresses(_) => (TYPE_FIB_ADDRESS, 4),
+        Elements::Conversations(Family::V4) => (ends(TYPE_IPV4), 16),
+        Elements::Conversations(Family::V6) => (ends(TYPE_IPV6), 40),
     };
     let flags = match set.elements {
         Elements::Counted => DYNAMIC,
+        Elements::Conversations(_) => DYNAMIC | TIMEOUT,
         _ if set.elements.is_interval() => INTERVAL,
         _ => 0,
     };
@@ -48,8 +52,16 @@ pub(in crate::seatbelt) fn set(table: &str, set: &Set, id: u32) -> Object {
         .with(sys::NFTNL_SET_ID, id);
     match set.elements {
         Elements::Counted => object.with(sys::NFTNL_SET_DESC_SIZE, Elements::MAX_COUNTED),
+        Elements::Conversations(_) => object
+            .with(sys::NFTNL_SET_DESC_SIZE, Elements::MAX_CONVERSATIONS)
+            .with(sys::NFTNL_SET_TIMEOUT, Elements::CONVERSATION_TIMEOUT),
         _ => object,
     }
+}
+
+/// Address and port, twice.
+const fn ends(address: u32) -> u32 {
+    address << (3 * TYPE_BITS) | TYPE_SERVICE << (2 * TYPE_BITS) | address << TYPE_BITS | TYPE_SERVICE
 }
 
 /// A set by name; as [`Kind::Element`], its elements (none: all of them).

@@ -8,7 +8,7 @@ use nftnl::nftnl_sys as sys;
 use super::Held;
 use crate::seatbelt::encode;
 use crate::seatbelt::object::Object;
-use crate::seatbelt::ruleset::{Elements, Ruleset};
+use crate::seatbelt::ruleset::Ruleset;
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ fn sets(held: &Held, wanted: &Ruleset, found: &mut Vec<Difference>) {
         let kind = [sys::NFTNL_SET_FLAGS, sys::NFTNL_SET_KEY_TYPE, sys::NFTNL_SET_KEY_LEN, sys::NFTNL_SET_DESC_SIZE];
         if kind.iter().any(|attribute| actual.u32(*attribute).unwrap_or(0) != expected.u32(*attribute).unwrap_or(0)) {
             found.push(Difference::Shape(format!("set {} is of another type", set.name)));
-        } else if !matches!(set.elements, Elements::Counted) && !same_elements(held, set) {
+        } else if !set.elements.is_dynamic() && !same_elements(held, set) {
             found.push(Difference::Elements(set.name.clone()));
         }
     }

@@ -55,6 +55,15 @@ pub(super) mod names {
         }
     }
 
+    pub(crate) const NOTE: &str = "note";
+
+    pub(crate) fn began(family: Family) -> String {
+        match family {
+            Family::V4 => "began_v4".to_owned(),
+            Family::V6 => "began_v6".to_owned(),
+        }
+    }
+
     pub(crate) fn counted(hook: Hook, observed: bool) -> String {
         format!("{}_{}_on", hook.as_str(), if observed { "would_drop" } else { "dropped" })
     }
@@ -75,7 +84,7 @@ const THIS_HOSTS_CONTAINERS: &str = "this host's containers";
 
 /// All chains of a policy.
 pub(super) fn of(policy: &Policy, allows: &Allows, surroundings: &Surroundings) -> Vec<Chain> {
-    let mut chains = Vec::new();
+    let mut chains = notes();
     for place in Place::ALL {
         let judge = Judge { policy, allows, surroundings, place, device: Device::Ingress };
         let member = Judge { device: Device::Member, ..judge };
@@ -114,6 +123,9 @@ impl Judge<'_> {
             rules.push(rule("this host's own, or inside a bridge", vec![Match::NoIngress], Verdict::Accept));
         }
         let other_port = Match::Port { set: names::PORTS.into(), negated: true };
+        if self.place == (Place { hook: Hook::Forward, look: Look::First }) {
+            rules.extend(routed_notes());
+        }
         rules.push(rule("any other port passes", vec![other_port], Verdict::Accept));
         rules.extend(self.proxied());
         let on_vrf = vec![self.on(names::VRF_DEVICES)];
@@ -171,6 +183,7 @@ impl Judge<'_> {
             ..rule("trusted interfaces pass", vec![self.on(names::TRUSTED)], Verdict::Accept)
         }];
         rules.extend(self.harmless());
+        rules.extend(self.replies());
         let containers_enter =
             self.policy.container_access == ContainerAccess::Allow && self.place.hook != Hook::Forward;
         if containers_enter {
@@ -208,6 +221,19 @@ impl Judge<'_> {
         ]
     }
 
+    /// Answers to what began on this side from a port that happens to be guarded.
+    fn replies(self) -> Vec<Rule> {
+        let known = |family| Rule {
+            counter: self.passed(CounterName::Reply),
+            ..rule(
+                "answers what began on this side",
+                vec![Match::Opens { negated: true }, Match::Answers(family, names::began(family))],
+                Verdict::Accept,
+            )
+        };
+        [Family::V4, Family::V6].map(known).into()
+    }
+
     fn containers_pass(self, mut extra: Vec<Match>, comment: &str) -> Rule {
         let mut matches = in_container(self.device).to_vec();
         matches.append(&mut extra);
@@ -240,7 +266,6 @@ impl Judge<'_> {
                 }
                 rules
             }
-            Hook::Input => vec![],
             Hook::Forward => {
                 let mut rules = if self.place.look == Look::First { self.inside_a_bridge() } else { vec![] };
                 if self.forwards() {
@@ -252,6 +277,7 @@ impl Judge<'_> {
                 }
                 rules
             }
+            Hook::Input => vec![],
         }
     }
 
@@ -338,4 +364,39 @@ fn in_container(device: Device) -> [Match; 2] {
         Match::Device { device, set: names::CONTAINERS.into(), negated: false },
         Match::Device { device, set: names::NOT_CONTAINERS.into(), negated: true },
     ]
+}
+
+/// Connections that begin on this side from a guarded port are noted where they leave, as they are there: a packet of the other
+/// direction is the very reverse at prerouting of what postrouting saw, at input of what output saw, at forward of what
+/// forward saw, whatever was translated in between. So no rule asks connection tracking, and none is switched on for it.
+/// What a server sends never opens a connection (see [`Match::Opens`]), whatever a stranger makes it send.
+fn notes() -> Vec<Chain> {
+    let note = |family| rule("began on this side", vec![], Verdict::Note(family, names::began(family)));
+    let leaving = |hook: Hook, more: Vec<Match>| {
+        let place = Place { hook, look: Look::Note };
+        let outwards = Match::Device { device: Device::Egress, set: names::TRUSTED.into(), negated: true };
+        let matches = [opening(), vec![outwards], more].concat();
+        let rules = vec![rule("may be answered at a guarded port", matches, Verdict::Goto(names::NOTE.into()))];
+        Chain { name: place.chain().into(), hook: Some(place), rules }
+    };
+    vec![
+        Chain { name: names::NOTE.into(), hook: None, rules: [Family::V4, Family::V6].map(note).into() },
+        leaving(Hook::Input, vec![]),
+        // What is routed counts if it was translated to an address of this host: any other anybody can write into a packet.
+        leaving(Hook::Prerouting, vec![Match::OwnSource]),
+    ]
+}
+
+/// What is routed from inside, as `forward` sees it; it passes there in any case.
+fn routed_notes() -> Vec<Rule> {
+    let trusted = vec![Match::Device { device: Device::Ingress, set: names::TRUSTED.into(), negated: false }];
+    let note = |from: Vec<Match>| {
+        let matches = [opening(), from].concat();
+        rule("may be answered at a guarded port", matches, Verdict::Goto(names::NOTE.into()))
+    };
+    vec![note(trusted), note(in_container(Device::Ingress).to_vec())]
+}
+
+fn opening() -> Vec<Match> {
+    vec![Match::Opens { negated: false }, Match::SourcePort(names::PORTS.into())]
 }

@@ -43,10 +43,18 @@ impl Display for Set {
             Elements::V6(networks) => ("ipv6_addr; flags interval", networks.iter().map(ToString::to_string).collect()),
             Elements::Addresses(kinds) => ("fib_addrtype", kinds.iter().map(ToString::to_string).collect()),
             Elements::Counted => ("ifname; flags dynamic", Vec::new()),
+            Elements::Conversations(Family::V4) => {
+                ("ipv4_addr . inet_service . ipv4_addr . inet_service; flags dynamic,timeout; timeout 1d", Vec::new())
+            }
+            Elements::Conversations(Family::V6) => {
+                ("ipv6_addr . inet_service . ipv6_addr . inet_service; flags dynamic,timeout; timeout 1d", Vec::new())
+            }
         };
         writeln!(f, "\n\tset {} {{\n\t\ttype {kind}", self.name)?;
-        if self.elements == Elements::Counted {
-            writeln!(f, "\t\tsize {}", Elements::MAX_COUNTED)?;
+        match self.elements {
+            Elements::Counted => writeln!(f, "\t\tsize {}", Elements::MAX_COUNTED)?,
+            Elements::Conversations(_) => writeln!(f, "\t\tsize {}", Elements::MAX_CONVERSATIONS)?,
+            _ => {}
         }
         if !elements.is_empty() {
             writeln!(f, "\t\telements = {{ {} }}", elements.join(", "))?;
@@ -86,6 +94,7 @@ impl Display for Rule {
             Verdict::Accept => write!(f, "accept ")?,
             Verdict::Drop => write!(f, "drop ")?,
             Verdict::Goto(chain) => write!(f, "goto {chain} ")?,
+            Verdict::Note(family, set) => write!(f, "update @{set} {{ {} }} ", Ends(*family, false))?,
         }
         write!(f, "comment {:?}", self.comment)
     }
@@ -142,6 +151,29 @@ impl Display for Match {
             Self::Destination { kind, negated } => write!(f, "fib daddr type {}{kind}", not(negated)),
             Self::DestinationNotIn(set) => write!(f, "fib daddr type != @{set}"),
             Self::Untracked => f.write_str("ct state untracked"),
+            Self::OwnSource => write!(f, "fib saddr type local"),
+            Self::SourcePort(set) => write!(f, "meta l4proto . th sport @{set}"),
+            Self::Opens { negated } => {
+                write!(f, "tcp flags & (fin | syn | rst | ack) {} syn", if *negated { "!=" } else { "==" })
+            }
+            Self::Answers(family, set) => {
+                let ends = Ends(*family, true);
+                write!(f, "{ends} @{set} update @{set} {{ {ends} }}")
+            }
         }
+    }
+}
+
+/// Both ends of a packet's connection, the other side's first: its source's, if it arrives.
+struct Ends(Family, bool);
+
+impl Display for Ends {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let ip = match self.0 {
+            Family::V4 => "ip",
+            Family::V6 => "ip6",
+        };
+        let (there, here) = if self.1 { ("s", "d") } else { ("d", "s") };
+        write!(f, "{ip} {there}addr . th {there}port . {ip} {here}addr . th {here}port")
     }
 }

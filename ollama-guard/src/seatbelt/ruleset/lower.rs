@@ -96,6 +96,9 @@ pub fn lower(policy: &Policy, surroundings: &Surroundings) -> Ruleset {
         sets.push(Set { name: names::service(service), elements: Elements::Ports(ports) });
     }
     sets.extend(allows.sets());
+    for family in [Family::V4, Family::V6] {
+        sets.push(Set { name: names::began(family), elements: Elements::Conversations(family) });
+    }
     for hook in Hook::ALL {
         for observed in [false, true] {
             sets.push(Set { name: names::counted(hook, observed), elements: Elements::Counted });

@@ -10,6 +10,9 @@ pub enum Look {
     First,
     /// Input at its very end; what is routed onward in postrouting, before its source is translated.
     Last,
+    /// Nothing is judged, but what leaves is noted, where the hook's packets look the other way round: output for input, and
+    /// postrouting, after its source is translated, for prerouting.
+    Note,
 }
 
 /// Where a base chain sits in the kernel's packet path.
@@ -36,6 +39,8 @@ impl Place {
         match (self.hook, self.look) {
             (Hook::Input, Look::Last) => "input_last",
             (Hook::Forward, Look::Last) => "postrouting",
+            (Hook::Prerouting, Look::Note) => "postrouting_note",
+            (_, Look::Note) => "output_note",
             (hook, _) => hook.as_str(),
         }
     }
@@ -43,7 +48,8 @@ impl Place {
     /// The kernel's hook, as `nft` calls it.
     pub const fn hook_name(self) -> &'static str {
         match (self.hook, self.look) {
-            (Hook::Forward, Look::Last) => "postrouting",
+            (Hook::Forward, Look::Last) | (Hook::Prerouting, Look::Note) => "postrouting",
+            (_, Look::Note) => "output",
             (hook, _) => hook.as_str(),
         }
     }
@@ -51,6 +57,9 @@ impl Place {
     /// Among the chains of the same hook (`include/uapi/linux/netfilter_ipv4.h`).
     pub const fn priority(self) -> i32 {
         match (self.hook, self.look) {
+            // Behind NF_IP_PRI_NAT_SRC, and NF_IP_PRI_NAT_DST.
+            (Hook::Prerouting, Look::Note) => 300,
+            (_, Look::Note) => 0,
             // NF_IP_PRI_RAW
             (Hook::Prerouting, _) => -300,
             // NF_IP_PRI_FILTER

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::AddressType;
 use super::interval::{self, Edge, Range};
+use super::{AddressType, Family};
 use crate::policy::{InterfaceName, NamePattern, Protocol};
 
 /// A named set.
@@ -40,12 +40,25 @@ pub enum Elements {
     /// `type ifname; flags dynamic`: filled by the rules, one counter an interface; at most
     /// [`Elements::MAX_COUNTED`].
     Counted,
+    /// `type ipv4_addr . inet_service . ipv4_addr . inet_service; flags dynamic,timeout` (or of IPv6): connections that began
+    /// on this side, filled by the rules; the other side's end comes first. At most [`Elements::MAX_CONVERSATIONS`].
+    Conversations(Family),
 }
 
 impl Elements {
     /// Interfaces counted by name in one set. Strangers cannot make interfaces, so this is not a bound that an
     /// attack reaches; what exceeds it is in the named counter all the same.
     pub const MAX_COUNTED: u32 = 4096;
+
+    /// Connections noted at a time. A user of this host can fill the set, and then answers are missing: a kindness.
+    pub const MAX_CONVERSATIONS: u32 = 4096;
+    /// Milliseconds after which a connection that was not heard of is forgotten: a day.
+    pub const CONVERSATION_TIMEOUT: u64 = 86_400_000;
+
+    /// Do the rules fill it?
+    pub const fn is_dynamic(&self) -> bool {
+        matches!(self, Self::Counted | Self::Conversations(_))
+    }
 
     /// Does the kernel keep intervals (`NFT_SET_INTERVAL`), whose ends are elements too?
     pub fn is_interval(&self) -> bool {
@@ -78,7 +91,7 @@ impl Elements {
                 points(ends.iter().map(|(ip, protocol, port)| place(&ip.octets(), *protocol, *port)))
             }
             Self::Addresses(kinds) => points(kinds.iter().map(|kind| kind.number().to_ne_bytes().to_vec())),
-            Self::Counted => Vec::new(),
+            Self::Counted | Self::Conversations(_) => Vec::new(),
         }
     }
 

@@ -101,7 +101,7 @@ impl Variant {
 /// From where to where a variant goes.
 #[derive(Clone, Copy)]
 pub(crate) struct Aim {
-    /// The sender's addresses.
+    /// The source's addresses.
     pub(crate) from: Addresses,
     /// The host's addresses on the same link.
     pub(crate) to: Addresses,

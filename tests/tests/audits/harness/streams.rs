@@ -9,6 +9,9 @@ use tests::netns::Netns;
 
 use super::{OTHER, PORT, TRUSTED, guard};
 
+/// The eBPF layer alone.
+pub(crate) const WALL: &[Layers] = &[Layers::Xdp, Layers::XdpGeneric, Layers::Tc];
+
 /// An audit of connections.
 pub(crate) struct Streams<'a> {
     /// Where the guard runs.

@@ -1,4 +1,4 @@
-//! The neighbour: a network namespace with a tap device, and a process in it that knocks without end.
+//! The neighbor: a network namespace with a tap device, and a process in it that knocks without end.
 
 use super::stand_in::{GUARDED, MACHINE, OPEN};
 use crate::sh;
@@ -39,7 +39,7 @@ struct Removed {
     answers: u64,
 }
 
-/// All that the neighbour did.
+/// All that the neighbor did.
 pub(super) struct Attempts {
     pub(super) before_removal: u64,
     pub(super) answered_after: u64,
@@ -79,7 +79,7 @@ impl Neighbour {
         Ok(Self { namespace, process, reader: Some(thread::spawn(read)), tally })
     }
 
-    /// A command in the neighbour's namespace.
+    /// A command in the neighbor's namespace.
     pub(super) fn command(&self, program: &str) -> Command {
         inside(&self.namespace, program)
     }

@@ -1,4 +1,4 @@
-//! Both ends of the test: what stands in for Ollama inside the machine, and the neighbour's hand on the door outside.
+//! Both ends of the test: what stands in for Ollama inside the machine, and the neighbor's hand on the door outside.
 
 use anyhow::{Context as _, Result};
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 /// Ollama's port.
 pub(super) const GUARDED: u16 = 11434;
-/// A port that nobody guards: the neighbour gets through there, or the test would see nothing.
+/// A port that nobody guards: the neighbor gets through there, or the test would see nothing.
 pub(super) const OPEN: u16 = 11435;
 /// Between two knocks at one address.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -74,6 +74,6 @@ fn knock_at(door: SocketAddr) {
     }
 }
 
-/// The machine's addresses, and the neighbour's.
+/// The machine's addresses, and the neighbor's.
 pub(super) const MACHINE: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2)), IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2))];

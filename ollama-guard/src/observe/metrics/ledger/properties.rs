@@ -16,6 +16,9 @@ struct Kernel {
     /// By device: how often it was plugged in anew, and its packets by fate.
     devices: BTreeMap<u8, (u32, Packets)>,
     table: BTreeMap<(u8, u8), Packets>,
+    /// When each last sent, by whatever clock.
+    seen: BTreeMap<(u8, u8), Duration>,
+    clock: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -32,6 +35,9 @@ enum Step {
     },
     Unplug {
         device: u8,
+    },
+    Wait {
+        minutes: u64,
     },
     /// Packets that come after the sources were read and before the totals.
     Read {
@@ -50,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => packet().prop_map(|(device, who, fate, packets)| Step::Send { device, who, fate, packets }),
         3 => (0_u8..2, 0_u8..12).prop_map(|(device, who)| Step::Forget { device, who }),
         1 => (0_u8..2).prop_map(|device| Step::Unplug { device }),
+        2 => (1_u64..200).prop_map(|minutes| Step::Wait { minutes }),
         6 => prop::collection::vec(packet(), 0..3).prop_map(|between| Step::Read { between }),
     ]
 }
@@ -58,6 +65,7 @@ impl Kernel {
     fn send(&mut self, (device, who, fate, packets): (u8, u8, usize, u64)) {
         self.devices.entry(device).or_default().1[fate] += packets;
         self.table.entry((device, who)).or_default()[fate] += packets;
+        self.seen.insert((device, who), self.clock);
     }
 
     fn sources(&self) -> Vec<Source> {
@@ -67,6 +75,7 @@ impl Kernel {
             packets: packets.iter().sum(),
             dropped_packets: packets[1],
             would_drop_packets: packets[2],
+            last_seen: self.clock.saturating_sub(self.seen[&(device, who)]),
             ..crate::observe::samples::source("10.0.0.1", 0)
         };
         self.table.iter().map(source).collect()
@@ -110,17 +119,23 @@ proptest! {
     ) {
         let (mut kernel, mut ledger) = (Kernel::default(), Ledger::default());
         let (mut before, mut restarted) = (Exposition::new(), BTreeSet::new());
+        // When each last sent, as far as the kernel told: it may forget before anybody reads.
+        let mut told = BTreeMap::new();
+        // The most that each series ever showed, also those that ended.
+        let mut highest = Exposition::new();
         for step in steps {
             match step {
                 Step::Send { device, who, fate, packets } => kernel.send((device, who, fate, packets)),
+                Step::Wait { minutes } => kernel.clock += Duration::from_mins(minutes),
                 Step::Forget { device, who } => drop(kernel.table.remove(&(device, who))),
                 Step::Unplug { device } => {
                     kernel.unplug(device);
                     restarted.insert(format!("eth{device}"));
                 }
                 Step::Read { between } => {
+                    told.extend(kernel.table.keys().map(|key| (*key, kernel.seen[key])));
                     let snapshot = kernel.read(&between);
-                    ledger.update(&snapshot, limit);
+                    ledger.update(&snapshot, limit, kernel.clock);
                     let now = exposition(&ledger);
                     prop_assert!(ledger.len() <= limit);
                     for (device, (_, totals)) in &kernel.devices {
@@ -131,11 +146,20 @@ proptest! {
                         }
                     }
                     for ((device, who), was) in before.iter().filter(|((device, _), _)| !restarted.contains(device)) {
-                        let is = now.get(&(device.clone(), *who));
-                        prop_assert!(is.is_some(), "{who:?} on {device} vanished");
-                        for fate in 0..3 {
-                            prop_assert!(is.is_some_and(|is| is[fate] >= was[fate]), "{who:?} on {device} went back");
+                        if !now.contains_key(&(device.clone(), *who)) {
+                            let Some(IpAddr::V4(who)) = who else { panic!("other vanished") };
+                            let key = (device.as_bytes()[3] - b'0', who.octets()[3]);
+                            prop_assert_eq!(was[0], 0, "a client lost its series");
+                            prop_assert!(kernel.clock.saturating_sub(told[&key]) >= Duration::from_mins(10), "{who} was there");
                         }
+                    }
+                    highest.retain(|(device, _), _| !restarted.contains(device));
+                    for ((device, who), is) in &now {
+                        let most = highest.entry((device.clone(), *who)).or_default();
+                        for fate in 0..3 {
+                            prop_assert!(is[fate] >= most[fate], "{who:?} on {device} went back");
+                        }
+                        *most = *is;
                     }
                     before = now;
                     restarted.clear();
@@ -152,7 +176,7 @@ proptest! {
             kernel.send(packet);
             if read {
                 let snapshot = kernel.read(&[]);
-                ledger.update(&snapshot, 64);
+                ledger.update(&snapshot, 64, kernel.clock);
                 let shown = exposition(&ledger);
                 for (&(device, who), sent) in &kernel.table {
                     let shown = shown.get(&(format!("eth{device}"), Some(IpAddr::from([10, 0, 0, who]))));
