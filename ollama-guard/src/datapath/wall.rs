@@ -123,14 +123,8 @@ impl Wall {
         let names = self.program_names()?;
         let (mut attachments, mut elsewhere) = (Vec::new(), BTreeSet::new());
         for interface in self.pins.linked_interfaces()? {
-            let path = self.pins.link(interface);
-            let info = match sys::open_pin(&path).and_then(|link| sys::link_info(link.as_fd())) {
-                // It is being renamed, or went since the directory was read: a daemon at work on many members.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                info => info.map_err(|error| pin_error("read the link", &path, error))?,
-            };
+            let Some((info, line)) = self.linked(interface)? else { continue };
             if info.interface != 0 {
-                let line = if info.is_xdp { None } else { query::tcx_ingress(interface).ok() };
                 let at = line.as_ref().map(|line| line.iter().position(|one| one.link == info.id));
                 if at == Some(None) {
                     elsewhere.insert(interface);
@@ -160,6 +154,28 @@ impl Wall {
             }
         }
         Ok(Standing { attachments, elsewhere, programs: names.into_keys().collect() })
+    }
+
+    /// The pinned link of an interface, and the line that it should be in where that is known. A daemon at work may put
+    /// another link in its place meanwhile: then both are read again.
+    fn linked(&self, interface: u32) -> Result<Option<(sys::LinkInfo, Option<Vec<query::InLine>>)>, DatapathError> {
+        let path = self.pins.link(interface);
+        let read = || match sys::open_pin(&path).and_then(|link| sys::link_info(link.as_fd())) {
+            // It is being renamed, or went since the directory was read: a daemon at work on many members.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            info => info.map(Some).map_err(|error| pin_error("read the link", &path, error)),
+        };
+        let mut before = read()?;
+        loop {
+            let Some(info) = before else { return Ok(None) };
+            let line = if info.is_xdp { None } else { query::tcx_ingress(interface).ok() };
+            let in_line = line.as_ref().is_none_or(|line| line.iter().any(|one| one.link == info.id));
+            let after = if in_line { before } else { read()? };
+            if after == before {
+                return Ok(Some((info, line)));
+            }
+            before = after;
+        }
     }
 
     fn program_names(&self) -> Result<BTreeMap<u32, String>, DatapathError> {
