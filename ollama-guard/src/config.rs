@@ -97,8 +97,8 @@ pub fn paths(path: Option<&Path>) -> Paths {
 fn paths_in(text: &str) -> Paths {
     let is_broken = !DeTable::parse_recoverable(text).1.is_empty();
     let headers = text.match_indices('[').map(|(at, _)| at).filter(|at| is_first_in_its_line(text, *at));
-    let starts = headers.rev().filter(|_| is_broken).chain([0]);
-    starts.filter_map(|at| text.get(at..).and_then(read_paths)).next().unwrap_or_else(|| built_in().paths)
+    let mut starts = headers.rev().filter(|_| is_broken).chain([0]);
+    starts.find_map(|at| text.get(at..).and_then(read_paths)).unwrap_or_else(|| built_in().paths)
 }
 
 fn is_first_in_its_line(text: &str, at: usize) -> bool {

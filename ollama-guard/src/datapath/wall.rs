@@ -43,6 +43,9 @@ pub struct Standing {
     pub programs: BTreeSet<u32>,
 }
 
+/// A link, and the line that it should be in where that is known.
+type Linked = (sys::LinkInfo, Option<Vec<query::InLine>>);
+
 /// Where a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
@@ -158,7 +161,7 @@ impl Wall {
 
     /// The pinned link of an interface, and the line that it should be in where that is known. A daemon at work may put
     /// another link in its place meanwhile: then both are read again.
-    fn linked(&self, interface: u32) -> Result<Option<(sys::LinkInfo, Option<Vec<query::InLine>>)>, DatapathError> {
+    fn linked(&self, interface: u32) -> Result<Option<Linked>, DatapathError> {
         let path = self.pins.link(interface);
         let read = || match sys::open_pin(&path).and_then(|link| sys::link_info(link.as_fd())) {
             // It is being renamed, or went since the directory was read: a daemon at work on many members.
