@@ -106,7 +106,7 @@ fn a_hook_that_somebody_removed_is_put_back_counted_and_told() -> Result<()> {
         ensure!(page.contains("ollama_guard_hook_repairs_total 2"), "{page}");
         // What changes for other reasons is no repair, and the number outlives the daemon.
         guard.reload("[[service]]\nname = \"x\"\nports = [3000]")?;
-        guard.status_when("another policy", |status| status["services"][0]["name"] == "x")?;
+        guard.status_when("another policy", |status| status["services"].to_string().contains("3000"))?;
         world.guard.ip("link set inet0 down\nlink set inet0 up")?;
         guard.restart()?;
         assert_eq!(guard.status()?["hook_repairs"], json!(2), "{attach}: {}", guard.log());
