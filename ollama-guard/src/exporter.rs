@@ -86,7 +86,7 @@ impl Exporter {
         };
         let thread = thread::Builder::new().name("metrics".to_owned()).spawn(run);
         let thread = thread.inspect_err(|error| {
-            error!("metrics are unavailable (enforcement is not affected): cannot start a thread: {error}")
+            error!("metrics are unavailable (enforcement is not affected): cannot start a thread: {error}");
         });
         Self { settings: Some(sender), thread: thread.ok() }
     }
