@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::init::Init;
+
 /// Close the Ollama port in the kernel on every interface except the VPN and loopback
 ///
 /// Ollama has no password. ollama-guard makes its port (11434) unreachable from every network except those you
@@ -155,30 +157,35 @@ fn period(text: &str) -> Result<Duration, String> {
 }
 
 /// What people type who know other programs, and what does that here.
-const OTHER_WORDS: [(&[&str], &str); 7] = [
-    (&["start", "up", "on", "enable"], "to guard: ollama-guard run; as a service: sudo systemctl start ollama-guard"),
-    (
-        &["stop", "off", "disable", "remove"],
-        "to open the port: ollama-guard down; to stop the daemon and keep the port closed: \
-         sudo systemctl stop ollama-guard",
-    ),
-    (&["restart"], "to apply a changed configuration: sudo ollama-guard reload"),
-    (&["list", "ls", "show", "ps"], "for interfaces: ollama-guard status; for who sent packets: ollama-guard sources"),
-    (
-        &["log", "logs"],
-        "to see drops as they happen: ollama-guard events; the daemon's log: journalctl -u ollama-guard",
-    ),
-    (
-        &["top", "watch"],
-        "to keep watching: ollama-guard status --watch; for the heaviest sources: ollama-guard sources",
-    ),
-    (&["test", "validate", "config"], "to check the configuration and explain it: ollama-guard check"),
-];
+fn tip(word: &str, init: Init) -> Option<String> {
+    let start = match init {
+        Init::Systemd => format!("; as a service: {}", init.start()),
+        Init::Other => String::new(),
+    };
+    Some(match word {
+        "start" | "up" | "on" | "enable" => format!("to guard: ollama-guard run{start}"),
+        "stop" | "off" | "disable" | "remove" => {
+            format!("to open the port: ollama-guard down; to stop the daemon and keep the port closed: {}", init.stop())
+        }
+        "restart" => "to apply a changed configuration: sudo ollama-guard reload".to_owned(),
+        "list" | "ls" | "show" | "ps" => {
+            "for interfaces: ollama-guard status; for who sent packets: ollama-guard sources".to_owned()
+        }
+        "log" | "logs" => {
+            format!("to see drops as they happen: ollama-guard events; of the daemon, see {}", init.log())
+        }
+        "top" | "watch" => {
+            "to keep watching: ollama-guard status --watch; for the heaviest sources: ollama-guard sources".to_owned()
+        }
+        "test" | "validate" | "config" => "to check the configuration and explain it: ollama-guard check".to_owned(),
+        _ => return None,
+    })
+}
 
 impl Cli {
     /// Reads the program's arguments; ends the program where they are wrong, or ask for help.
     pub fn read() -> Self {
-        Self::try_parse().unwrap_or_else(|error| with_tip(error).exit())
+        Self::try_parse().unwrap_or_else(|error| with_tip(error, Init::here()).exit())
     }
 
     /// The definitions without what is hidden: for manual pages and shell completions.
@@ -193,13 +200,12 @@ impl Cli {
 }
 
 /// An unknown command that is another program's word for one of ours is told ours.
-fn with_tip(error: clap::Error) -> clap::Error {
+fn with_tip(error: clap::Error, init: Init) -> clap::Error {
     let word = match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(word)) => word.clone(),
         _ => return error,
     };
-    let tip = OTHER_WORDS.iter().find(|(words, _)| words.contains(&word.as_str())).map(|(_, tip)| *tip);
-    tip.map_or(error, |tip| {
+    tip(&word, init).map_or(error, |tip| {
         let words = format!("unrecognized subcommand '{word}'\n\n  tip: {tip}");
         Cli::command().error(ErrorKind::InvalidSubcommand, words)
     })
@@ -250,13 +256,14 @@ mod tests {
             ("log", "ollama-guard events"),
             ("top", "ollama-guard status --watch"),
         ] {
-            let error = with_tip(Cli::try_parse_from(["ollama-guard", word]).unwrap_err());
+            let error = with_tip(Cli::try_parse_from(["ollama-guard", word]).unwrap_err(), Init::Systemd);
             let said = error.to_string();
             assert!(said.contains("\n  tip: ") && said.contains(tip) && said.contains("Usage:"), "{said}");
             assert!(!said.contains("similar"), "one tip, not two: {said}");
             assert_eq!(error.exit_code(), 2);
         }
-        let misspelt = with_tip(Cli::try_parse_from(["ollama-guard", "stauts"]).unwrap_err()).to_string();
+        let misspelt =
+            with_tip(Cli::try_parse_from(["ollama-guard", "stauts"]).unwrap_err(), Init::Systemd).to_string();
         assert!(misspelt.contains("'status'"), "{misspelt}");
     }
 

@@ -18,6 +18,7 @@ pub mod exit;
 pub mod exporter;
 pub mod findings;
 mod flows;
+pub mod init;
 pub mod links;
 pub mod logs;
 mod netlink;
