@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs ollama-guard on any Linux with systemd, and starts it; also over an older version, without a gap.
+# Installs ollama-guard on any Linux with systemd, and starts it. It also upgrades an older version without a gap.
 #
 #     sudo ./install.sh
-#     sudo ./install.sh --uninstall    # takes everything away, also from the kernel; keeps /etc/ollama-guard
+#     sudo ./install.sh --uninstall    # removes everything, also from the kernel; keeps /etc/ollama-guard
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -33,8 +33,8 @@ files() {
 install_all() {
     if ! why=$("$here/ollama-guard" --version 2>&1); then
         echo "$why" >&2
-        fail "the program does not run here. It needs libnftnl and libmnl (dnf install libnftnl libmnl; \
-pacman -S libnftnl libmnl; apt install libnftnl11 libmnl0) and a C library as new as Debian 12's"
+        fail "the program does not run on this machine. It needs libnftnl and libmnl (dnf install libnftnl libmnl; \
+pacman -S libnftnl libmnl; apt install libnftnl11 libmnl0) and glibc 2.34 or newer"
     fi
     install -D -m 755 "$here/ollama-guard" "$program"
     install -D -m 644 "$here/sysusers.d/ollama-guard.conf" /etc/sysusers.d/ollama-guard.conf
@@ -53,7 +53,7 @@ pacman -S libnftnl libmnl; apt install libnftnl11 libmnl0) and a C library as ne
     systemd-sysusers ollama-guard.conf
     systemctl daemon-reload
     systemctl enable --quiet ollama-guard.service
-    systemctl restart ollama-guard.service || fail "it did not start: journalctl -u ollama-guard"
+    systemctl restart ollama-guard.service || fail "the service did not start; see: journalctl -u ollama-guard"
     "$program" status
 }
 
@@ -66,11 +66,11 @@ uninstall() {
     rmdir "$units/ollama.service.d" "$units/ollama-guard.service.d" 2>/dev/null || true
     systemctl daemon-reload
     userdel ollama-guard 2>/dev/null || true
-    echo "removed; /etc/ollama-guard is kept"
+    echo "removed ollama-guard; kept /etc/ollama-guard"
 }
 
-[ "$(id -u)" = 0 ] || fail "needs root: sudo $0 $*"
-[ -d /run/systemd/system ] || fail "needs systemd; without it, start \`ollama-guard run\` by what your system has"
+[ "$(id -u)" = 0 ] || fail "this needs root; run: sudo $0 $*"
+[ -d /run/systemd/system ] || fail "this needs systemd; without it, start \`ollama-guard run\` with your own init system"
 case "${1-}" in
 "") install_all ;;
 --uninstall) uninstall ;;

@@ -67,7 +67,7 @@ fn remember(skb: *mut __sk_buff, conversation: &Conversation) {
     // SAFETY: takes nothing, returns a number.
     let now = unsafe { bpf_ktime_get_ns() };
     // If the map has no room even so, only a kindness is missing.
-    let _ = BEGAN.insert(conversation, &now, 0);
+    let _ = BEGAN.insert(conversation, now, 0);
 }
 
 /// Does it answer in a connection that this side opened? A function of its own, with its own stack: few ask.

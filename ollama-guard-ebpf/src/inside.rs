@@ -9,6 +9,7 @@ const INNER: u32 = 16;
 const VERSION: u32 = 32;
 
 /// Where both of them are.
+#[derive(Clone, Copy)]
 pub(crate) struct Inside {
     outer: usize,
     inner: Network,

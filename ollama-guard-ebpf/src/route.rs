@@ -67,6 +67,6 @@ impl Route {
         let result = unsafe {
             fib_lookup(self.context, core::ptr::addr_of_mut!(query).cast(), size_of::<bpf_fib_lookup>() as i32, 0)
         };
-        u64::from(result as u32) | u64::from(query.ifindex) << 32
+        (result.cast_unsigned() & 0xffff_ffff) | u64::from(query.ifindex) << 32
     }
 }

@@ -156,7 +156,7 @@ impl Policy for Constants {
         };
         let key = ProxiedKey { address: address.words, port, protocol, family: address.family as u8 };
         // SAFETY: only whether there is an entry is asked.
-        unsafe { PROXIED.get(&key) }.is_some()
+        unsafe { PROXIED.get(key) }.is_some()
     }
 
     #[inline(always)]

@@ -92,15 +92,26 @@ pub fn paths(path: Option<&Path>) -> Paths {
     paths_in(&std::fs::read_to_string(or_default(path)).unwrap_or_default())
 }
 
-/// Reads the section by itself, since the parser may not find its way back from a fault before it.
+/// The parser may not find its way back from a fault: then it begins anew at a table's header, the last one that leads to
+/// the paths.
 fn paths_in(text: &str) -> Paths {
-    let lines = text.lines().skip_while(|line| line.trim() != "[paths]");
-    let section: String =
-        lines.skip(1).take_while(|line| !line.starts_with('[')).flat_map(|line| [line, "\n"]).collect();
-    let (table, _) = DeTable::parse_recoverable(&section);
+    let is_broken = !DeTable::parse_recoverable(text).1.is_empty();
+    let headers = text.match_indices('[').map(|(at, _)| at).filter(|at| is_first_in_its_line(text, *at));
+    let mut starts = headers.rev().filter(|_| is_broken).chain([0]);
+    starts.find_map(|at| text.get(at..).and_then(read_paths)).unwrap_or_else(|| built_in().paths)
+}
+
+fn is_first_in_its_line(text: &str, at: usize) -> bool {
+    text[..at].chars().rev().take_while(|before| *before != '\n').all(char::is_whitespace)
+}
+
+/// What the table of paths says as far as it is sound, if there is one.
+fn read_paths(text: &str) -> Option<Paths> {
+    let (table, _) = DeTable::parse_recoverable(text);
     let (faults, mut paths) = (Faults::default(), built_in().paths);
-    paths::read(Section::root(table.get_ref(), &faults), &mut paths);
-    paths
+    let section = Section::root(table.get_ref(), &faults).take("paths")?.table()?;
+    paths::read(section, &mut paths);
+    Some(paths)
 }
 
 /// The policy in force when there is no configuration file.

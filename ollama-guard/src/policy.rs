@@ -196,6 +196,18 @@ pub struct SourceLimits {
     pub exported: u32,
 }
 
+impl Policy {
+    /// A key that differs from the policy that was started with, and that a reload cannot change.
+    pub fn fixed_until_restart(&self, started: &Self) -> Option<&'static str> {
+        let differs = [
+            ("paths.bpf", self.paths.bpf != started.paths.bpf),
+            ("paths.run", self.paths.run != started.paths.run),
+            ("sources.tracked", self.sources.tracked != started.sources.tracked),
+        ];
+        differs.into_iter().find(|(_, differs)| *differs).map(|(key, _)| key)
+    }
+}
+
 /// `[paths]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paths {
@@ -225,6 +237,20 @@ mod tests {
         for pattern in ["eth0", "br-*"] {
             assert_eq!(json!(from_value::<NamePattern>(json!(pattern)).unwrap()), json!(pattern));
         }
+    }
+
+    #[test]
+    fn what_takes_a_restart_is_named() {
+        let started = built_in();
+        let mut other = Policy { mode: Mode::Observe, ..started.clone() };
+        other.sources.exported = 1;
+        assert_eq!(other.fixed_until_restart(&started), None);
+        other.sources.tracked = 7;
+        assert_eq!(other.fixed_until_restart(&started), Some("sources.tracked"));
+        other.paths.run = "/run/other".into();
+        assert_eq!(other.fixed_until_restart(&started), Some("paths.run"));
+        other.paths.bpf = "/sys/fs/bpf/other".into();
+        assert_eq!(other.fixed_until_restart(&started), Some("paths.bpf"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod untracked;
 mod wall;
 mod yields;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -26,13 +26,14 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::config::lockout::{self, Listener, Spared};
-use crate::datapath::State;
+use crate::datapath::{Event, State};
 use crate::findings::{self, Finding};
 use crate::flows::{Ground, Sweeper};
 use crate::links::Links;
 use crate::plan::class::Placements;
 use crate::plan::services::ServiceTable;
-use crate::policy::Policy;
+use crate::policy::{InterfaceName, Policy};
+use crate::seatbelt::TABLE;
 use ebpf::Ebpf;
 use proxies::Proxies;
 
@@ -55,12 +56,18 @@ pub struct Reconciler {
     caught_before: BTreeMap<String, u64>,
     /// Repairs of the table by earlier runs.
     repairs_before: u64,
+    /// Programs of interfaces, and their pins, that were put back, by earlier runs too.
+    hook_repairs: u64,
+    last_repair: Option<Event>,
+    reload_failure: Option<Event>,
     /// Sources removed by earlier runs.
     forgotten_before: u64,
     ebpf: Ebpf,
     seatbelt: seatbelt::Keeper,
     /// Every interface has the program that it should have, as far as the last pass knows.
     wall_stands: bool,
+    /// Bridges on which a program stands.
+    judged: BTreeSet<InterfaceName>,
     memory: wall::Memory,
     lowered: wall::Lowered,
     proxies: Proxies,
@@ -99,10 +106,14 @@ impl Reconciler {
             untracked: untracked::Untracked::new(earlier.as_ref().and_then(|state| state.untracked_since)),
             caught_before: earlier.as_ref().map(|state| state.caught_before.clone()).unwrap_or_default(),
             repairs_before,
+            hook_repairs: earlier.as_ref().map_or(0, |state| state.hook_repairs),
+            last_repair: earlier.as_ref().and_then(|state| state.last_repair.clone()),
+            reload_failure: None,
             forgotten_before,
             ebpf: Ebpf::default(),
             seatbelt: seatbelt::Keeper::default(),
             wall_stands: false,
+            judged: earlier.as_ref().map(|state| state.judged.clone()).unwrap_or_default(),
             memory: wall::Memory::default(),
             lowered: wall::Lowered::default(),
             proxies: Proxies::resume(earlier.as_ref().map(|state| state.derived.clone()).unwrap_or_default()),
@@ -134,12 +145,23 @@ impl Reconciler {
         if let Some(why) = self.ebpf.failure().filter(|_| wanted.layers.wall && !wanted.layers.seatbelt) {
             bail!("`seatbelt = false` would open the port, because the eBPF layer is not in place: {why}");
         }
+        if let Some(key) = wanted.fixed_until_restart(&self.wanted) {
+            bail!(
+                "`{key}` takes a restart: set it back and reload; or, to change it, run `ollama-guard down` with the old \
+                 file and start again with the new one"
+            );
+        }
         self.spared = spared(&wanted, &self.ways_in, &self.spared);
         self.change(lockout::spare(wanted.clone(), &self.spared))?;
         self.findings = findings::of_policy(&wanted);
         self.wanted = wanted;
         self.forgive();
         Ok(())
+    }
+
+    /// Notes how the last reload ended, for `status`.
+    pub fn reloaded(&mut self, outcome: &Result<(), String>) {
+        self.reload_failure = outcome.as_ref().err().map(|why| Event { at: now(), what: why.clone() });
     }
 
     /// This is how people get into this host; a port by which they do is opened at the next pass.
@@ -189,15 +211,11 @@ impl Reconciler {
         self.ebpf.adopt(&self.policy);
         let placements = Placements::new(&self.policy, &links);
         let derived = self.proxies.ports(&self.policy.services);
-        let host = Host { links: &links, placements: &placements, derived: &derived };
+        let judged = self.judged.clone();
+        let mut host = Host { links: &links, placements: &placements, derived: &derived, judged: &judged };
         self.announce(&host);
         // The seatbelt first: it covers every interface at once, by name.
-        let belt = if self.policy.layers.seatbelt {
-            self.seatbelt.plan(&self.policy, &host);
-            self.seatbelt.pass(!self.wall_stands)
-        } else {
-            seatbelt::Outcome::default()
-        };
+        let mut belt = self.pass_nftables(&host);
         let mut pass = Pass {
             retry: belt.retry,
             changed: usize::from(belt.changed),
@@ -205,6 +223,13 @@ impl Reconciler {
             ..Pass::default()
         };
         let enforced = self.pass_ebpf(&host, belt.failed.is_some(), &mut pass);
+        self.note_repairs(belt.repaired, &enforced.repaired);
+        let now = enforced.bridges(&links);
+        if now != judged {
+            (self.judged, host.judged) = (now.clone(), &now);
+            belt = self.pass_nftables(&host);
+            pass.retry = pass.retry.or(belt.retry);
+        }
         pass.seatbelt_failed = belt.failed;
         self.wall_stands = self.policy.layers.wall && pass.wall_failed.is_none() && pass.failed == 0;
         if !self.policy.layers.seatbelt && pass.wall_failed.is_none() {
@@ -223,6 +248,25 @@ impl Reconciler {
         let ground = Ground::new(&links, &placements);
         self.flows.passed(&self.policy, &self.services, ground, pass.is_complete());
         Ok(pass)
+    }
+
+    fn note_repairs(&mut self, table: bool, hooks: &[String]) {
+        for what in hooks {
+            warn!("somebody removed {what}; it is back");
+        }
+        self.hook_repairs += hooks.len() as u64;
+        let table = table.then(|| format!("the table inet {TABLE}"));
+        if let Some(what) = hooks.last().cloned().or(table) {
+            self.last_repair = Some(Event { at: now(), what });
+        }
+    }
+
+    fn pass_nftables(&mut self, host: &Host<'_>) -> seatbelt::Outcome {
+        if !self.policy.layers.seatbelt {
+            return seatbelt::Outcome::default();
+        }
+        self.seatbelt.plan(&self.policy, host);
+        self.seatbelt.pass(!self.wall_stands)
     }
 
     /// Netlink port of our own changes to nftables, which are no news.
@@ -259,7 +303,8 @@ impl Reconciler {
     fn close_by_name(&mut self) {
         let (links, placements) = (Links::default(), Placements::default());
         let derived = self.proxies.ports(&self.policy.services);
-        self.seatbelt.plan(&self.policy, &Host { links: &links, placements: &placements, derived: &derived });
+        let host = Host { links: &links, placements: &placements, derived: &derived, judged: &self.judged };
+        self.seatbelt.plan(&self.policy, &host);
         self.seatbelt.pass(true);
     }
 }

@@ -207,9 +207,11 @@ fn apply(reconciler: &mut Reconciler, config: &mut config::File, exporter: &Expo
         }
         Ok(Some(policy)) => {
             let applied = reconciler.set_policy(policy);
-            applied.inspect_err(|_| config.forget()).map_err(|error| in_words(&error))
+            let words = |error: anyhow::Error| format!("the old one stays in force: {}", in_words(&error));
+            applied.inspect_err(|_| config.forget()).map_err(words)
         }
     };
+    reconciler.reloaded(&applied);
     match &applied {
         Ok(()) => {
             info!("configuration reloaded");

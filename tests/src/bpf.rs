@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -16,6 +16,7 @@ pub const PROG_LOAD: i64 = 5;
 pub const LINK_CREATE: i64 = 28;
 const OBJ_GET: i64 = 7;
 const PROG_TEST_RUN: i64 = 10;
+const LINK_DETACH: i64 = 34;
 
 /// The part of `union bpf_attr` that `BPF_PROG_TEST_RUN` uses.
 #[expect(missing_docs, reason = "the kernel's fields")]
@@ -83,4 +84,13 @@ pub fn open(path: &Path) -> Result<OwnedFd> {
     let mut attributes = [name.as_ptr() as u64, 0];
     // SAFETY: `name` is a C string that outlives the call.
     unsafe { bpf_fd(OBJ_GET, &mut attributes) }.with_context(|| format!("opening {}", path.display()))
+}
+
+/// Detaches a pinned link, as only root can: its pin stays.
+pub fn detach(path: &Path) -> Result<()> {
+    let link = open(path)?;
+    let mut attributes = link.as_raw_fd().unsigned_abs();
+    // SAFETY: no pointers.
+    unsafe { bpf(LINK_DETACH, &mut attributes) }.with_context(|| format!("detaching {}", path.display()))?;
+    Ok(())
 }

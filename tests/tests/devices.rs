@@ -306,7 +306,11 @@ fn ipvlan_l3_elsewhere(layers: Layers) -> Result<()> {
     ipvlan_elsewhere(layers, "l3")
 }
 
+/// In this mode the host's input hook sees the child's packets, as its own: nftables closes the child.
 fn ipvlan_l3s_elsewhere(layers: Layers) -> Result<()> {
+    if layers != Layers::Tc {
+        return Ok(());
+    }
     ipvlan_elsewhere(layers, "l3s")
 }
 

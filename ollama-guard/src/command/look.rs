@@ -13,6 +13,10 @@ use crate::policy::Paths;
 pub(super) fn look(paths: &Paths, config: &Path) -> anyhow::Result<Snapshot> {
     match collect(paths, config) {
         Err(error) if is_lack_of_rights(&error) => Ok(control::ask(&paths.run)?),
+        // The file may have changed since the daemon started, which knows better where everything is.
+        Ok(snapshot) if snapshot.daemon && snapshot.services.is_empty() => {
+            Ok(control::ask(&paths.run).unwrap_or(snapshot))
+        }
         looked => looked,
     }
 }

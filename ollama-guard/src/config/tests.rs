@@ -25,6 +25,19 @@ fn a_faulty_file_still_names_its_directories() {
         let paths = super::paths_in(&text);
         assert_eq!((paths.bpf, paths.run), ("/sys/fs/bpf/mine".into(), "/run/mine".into()), "{text}");
     }
+    // However TOML lets a table be written, before a fault and behind one.
+    for header in ["[paths] # ours", "[ paths ]", "  [paths]\t", "[\"paths\"]"] {
+        for text in [
+            format!("{header}\nbpf = \"/sys/fs/bpf/mine\"\n"),
+            format!("no toml\n{header}\nbpf = \"/sys/fs/bpf/mine\"\n[[allow]\n"),
+            format!("trusted = [\n{header}\nbpf = \"/sys/fs/bpf/mine\" # comment\n"),
+        ] {
+            assert_eq!(super::paths_in(&text).bpf, Path::new("/sys/fs/bpf/mine"), "{text}");
+        }
+    }
+    for text in ["paths.bpf = \"/sys/fs/bpf/mine\"", "paths = { bpf = \"/sys/fs/bpf/mine\" }"] {
+        assert_eq!(super::paths_in(text).bpf, Path::new("/sys/fs/bpf/mine"), "{text}");
+    }
     let file = std::env::temp_dir().join(format!("ollama-guard-paths-{}.toml", std::process::id()));
     std::fs::write(&file, format!("no toml\n{section}")).unwrap();
     assert_eq!(super::paths(Some(&file)), super::paths_in(section));

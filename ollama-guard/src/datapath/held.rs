@@ -46,11 +46,13 @@ impl HeldLinks {
         self.links.remove(&interface);
     }
 
-    /// Holds what is pinned, and pins again what is held.
-    pub(super) fn pin_again(&mut self, pins: &PinDirectory) -> Result<(), DatapathError> {
+    /// Holds what is pinned, and pins again what is held: the interfaces of which that was.
+    pub(super) fn pin_again(&mut self, pins: &PinDirectory) -> Result<Vec<u32>, DatapathError> {
         let pinned = pins.linked_interfaces()?;
+        let mut again = Vec::new();
         for (interface, link) in self.links.iter().filter(|(interface, _)| !pinned.contains(interface)) {
             pin(link.as_fd(), &pins.link(*interface))?;
+            again.push(*interface);
         }
         for interface in pinned {
             if !self.links.contains_key(&interface) && self.links.len() < self.room {
@@ -59,6 +61,6 @@ impl HeldLinks {
                 self.hold(interface, link);
             }
         }
-        Ok(())
+        Ok(again)
     }
 }

@@ -14,7 +14,7 @@ use crate::config::lockout::{Listener, Spared};
 use crate::derived::{DerivedPort, Unknown};
 use crate::findings::Finding;
 use crate::plan::services::ServiceTable;
-use crate::policy::Policy;
+use crate::policy::{InterfaceName, Policy};
 
 /// What the loader last enforced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct State {
     /// Ports that lead to a guarded one, found on this host.
     #[serde(default)]
     pub derived: Vec<DerivedPort>,
+    /// Bridges whose programs have the first word where `br_netfilter` is loaded.
+    #[serde(default)]
+    pub judged: BTreeSet<InterfaceName>,
     /// When a packet was first found that no tracked source accounts for, as `since`.
     #[serde(default)]
     pub untracked_since: Option<u64>,
@@ -47,6 +50,15 @@ pub struct State {
     pub caught_before: BTreeMap<String, u64>,
     /// How often the nftables table was repaired.
     pub repairs: u64,
+    /// How often the program of an interface, or its pin, was put back.
+    #[serde(default)]
+    pub hook_repairs: u64,
+    /// The last of all repairs.
+    #[serde(default)]
+    pub last_repair: Option<Event>,
+    /// The last reload failed, for this reason: the policy before it is in force.
+    #[serde(default)]
+    pub reload_failure: Option<Event>,
     /// Sources removed with their interfaces.
     #[serde(default)]
     pub forgotten: u64,
@@ -68,6 +80,15 @@ pub struct State {
     /// By these listeners, as far as known.
     #[serde(default)]
     pub ways_in: Vec<Listener>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// In seconds since boot.
+    pub at: u64,
+    /// In words.
+    pub what: String,
 }
 
 /// What comes into force.

@@ -18,7 +18,7 @@ const LINK_UPDATE: i64 = 29;
 const LINK_DETACH: i64 = 34;
 
 const ATTACH_XDP: u32 = 37;
-const ATTACH_TCX_INGRESS: u32 = 46;
+pub(super) const ATTACH_TCX_INGRESS: u32 = 46;
 const ATTACH_TCX_EGRESS: u32 = 47;
 const XDP_GENERIC: u32 = 1 << 1;
 const XDP_NATIVE: u32 = 1 << 2;
@@ -42,7 +42,7 @@ pub(super) unsafe fn bpf<A: IntoBytes + Immutable>(command: i64, attributes: &mu
 /// # Safety
 ///
 /// As [`bpf`].
-unsafe fn bpf_fd<A: IntoBytes + Immutable>(command: i64, attributes: &mut A) -> io::Result<OwnedFd> {
+pub(super) unsafe fn bpf_fd<A: IntoBytes + Immutable>(command: i64, attributes: &mut A) -> io::Result<OwnedFd> {
     // SAFETY: the caller's.
     let fd = unsafe { bpf(command, attributes) }?;
     // SAFETY: the command succeeded, so this is a new descriptor that nobody else owns.
@@ -181,6 +181,8 @@ struct RawLinkInfo {
 /// What the kernel says of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LinkInfo {
+    /// Its own id.
+    pub(super) id: u32,
     /// Id of its program.
     pub(super) program: u32,
     /// XDP or TCX.
@@ -194,9 +196,12 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     let mut info = RawLinkInfo::default();
     read_info(link, &mut info)?;
     match info.kind {
-        LINK_TYPE_XDP | LINK_TYPE_TCX => {
-            Ok(LinkInfo { program: info.program, is_xdp: info.kind == LINK_TYPE_XDP, interface: info.interface })
-        }
+        LINK_TYPE_XDP | LINK_TYPE_TCX => Ok(LinkInfo {
+            id: info.id,
+            program: info.program,
+            is_xdp: info.kind == LINK_TYPE_XDP,
+            interface: info.interface,
+        }),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "neither an XDP nor a TCX link")),
     }
 }
@@ -231,7 +236,7 @@ pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     Ok(info)
 }
 
-fn read_info<I: FromBytes + IntoBytes>(object: BorrowedFd<'_>, info: &mut I) -> io::Result<()> {
+pub(super) fn read_info<I: FromBytes + IntoBytes>(object: BorrowedFd<'_>, info: &mut I) -> io::Result<()> {
     let length = u32::try_from(size_of::<I>()).unwrap_or(0);
     let mut attributes = Info { fd: raw(object), length, to: std::ptr::from_mut(info) as u64 };
     // SAFETY: the kernel writes at most `length` bytes to `info`, for which any bytes are a value.

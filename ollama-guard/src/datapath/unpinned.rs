@@ -65,7 +65,8 @@ fn drain(inotify: &OwnedFd) -> io::Result<bool> {
 
 impl Wall {
     /// Puts back the pins that are gone: whatever they stood for is in force still, because this process holds it open.
-    pub fn pin_again(&mut self) -> Result<(), DatapathError> {
+    /// Returns the interfaces whose link had lost its pin.
+    pub fn pin_again(&mut self) -> Result<Vec<u32>, DatapathError> {
         self.pins.create()?;
         for (name, map) in self.maps.iter().flat_map(SharedMaps::all) {
             pin_missing(map, &self.pins.map(name))?;

@@ -13,7 +13,7 @@ use super::load::create_maps;
 use super::pins::{entries, pin_error, unpin};
 use super::program::Instance;
 use super::shared::SharedMaps;
-use super::{DatapathError, Family, PinDirectory, ProgramKey, Reading, State, state, strangers};
+use super::{DatapathError, Family, PinDirectory, ProgramKey, Reading, State, query, state, strangers};
 use super::{clsact, sys};
 use crate::plan::rules::KernelRules;
 
@@ -28,7 +28,7 @@ pub struct Attachment {
     pub program: u32,
     /// The program's pin, if it still has one.
     pub key: Option<String>,
-    /// Filters of others that meet packets first, in words; known of clsact only.
+    /// Programs and filters of others that meet packets first, in words.
     pub behind: Vec<String>,
 }
 
@@ -37,9 +37,14 @@ pub struct Attachment {
 pub struct Standing {
     /// What is attached where.
     pub attachments: Vec<Attachment>,
+    /// Interfaces whose pinned link is attached, but to another network namespace's interface of the same index.
+    pub elsewhere: BTreeSet<u32>,
     /// Ids of our programs, attached or not.
     pub programs: BTreeSet<u32>,
 }
+
+/// A link, and the line that it should be in where that is known.
+type Linked = (sys::LinkInfo, Option<Vec<query::InLine>>);
 
 /// Where a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,21 +124,24 @@ impl Wall {
     /// Reads back what stands. A link whose interface is gone has the index 0 and is left out.
     pub fn standing(&self) -> Result<Standing, DatapathError> {
         let names = self.program_names()?;
-        let mut attachments = Vec::new();
+        let (mut attachments, mut elsewhere) = (Vec::new(), BTreeSet::new());
         for interface in self.pins.linked_interfaces()? {
-            let path = self.pins.link(interface);
-            let info = match sys::open_pin(&path).and_then(|link| sys::link_info(link.as_fd())) {
-                // It is being renamed, or went since the directory was read: a daemon at work on many members.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                info => info.map_err(|error| pin_error("read the link", &path, error))?,
-            };
+            let Some((info, line)) = self.linked(interface)? else { continue };
             if info.interface != 0 {
+                let at = line.as_ref().map(|line| line.iter().position(|one| one.link == info.id));
+                if at == Some(None) {
+                    elsewhere.insert(interface);
+                    continue;
+                }
+                let ahead = line.iter().flatten().take(at.flatten().unwrap_or(0));
+                let behind =
+                    ahead.filter(|one| !names.contains_key(&one.program)).map(|one| query::in_words(one.program));
                 attachments.push(Attachment {
                     interface: info.interface,
                     point: if info.is_xdp { Point::Xdp } else { Point::Tcx },
                     program: info.program,
                     key: names.get(&info.program).cloned(),
-                    behind: Vec::new(),
+                    behind: behind.collect(),
                 });
             }
         }
@@ -148,7 +156,29 @@ impl Wall {
                 });
             }
         }
-        Ok(Standing { attachments, programs: names.into_keys().collect() })
+        Ok(Standing { attachments, elsewhere, programs: names.into_keys().collect() })
+    }
+
+    /// The pinned link of an interface, and the line that it should be in where that is known. A daemon at work may put
+    /// another link in its place meanwhile: then both are read again.
+    fn linked(&self, interface: u32) -> Result<Option<Linked>, DatapathError> {
+        let path = self.pins.link(interface);
+        let read = || match sys::open_pin(&path).and_then(|link| sys::link_info(link.as_fd())) {
+            // It is being renamed, or went since the directory was read: a daemon at work on many members.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            info => info.map(Some).map_err(|error| pin_error("read the link", &path, error)),
+        };
+        let mut before = read()?;
+        loop {
+            let Some(info) = before else { return Ok(None) };
+            let line = if info.is_xdp { None } else { query::tcx_ingress(interface).ok() };
+            let in_line = line.as_ref().is_none_or(|line| line.iter().any(|one| one.link == info.id));
+            let after = if in_line { before } else { read()? };
+            if after == before {
+                return Ok(Some((info, line)));
+            }
+            before = after;
+        }
     }
 
     fn program_names(&self) -> Result<BTreeMap<u32, String>, DatapathError> {

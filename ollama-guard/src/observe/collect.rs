@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 pub use findings::findings;
 
 use super::enforcement::enforcement;
-use super::snapshot::{Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
+use super::snapshot::{LastRepair, Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
 use crate::clock;
 use crate::config::lockout::{self, Spared};
-use crate::datapath::{PinDirectory, State, Wall};
+use crate::datapath::{Event, PinDirectory, State, Wall};
 use crate::findings::Weight;
 use crate::init::Init;
 use crate::links::Links;
+use crate::observe::text::ago;
 use crate::plan::class::Placements;
 use crate::policy::{ContainerAccess, Layers, Mode, Paths};
 use crate::reconcile::{Holder, fingerprint, record};
@@ -69,6 +70,7 @@ fn look(paths: &Paths, config: &Path) -> anyhow::Result<(Snapshot, bool)> {
         links: &links,
         placements: &placements,
         attachments: &standing.attachments,
+        elsewhere: &standing.elsewhere,
         reading: &reading,
     };
     snapshot.interfaces = interfaces::collect(&seen);
@@ -119,12 +121,18 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
         unattributed_for: None,
         source_evictions: 0,
         events_lost: 0,
+        hook_repairs: 0,
+        last_repair: None,
         problems: Vec::new(),
     }
 }
 
 fn describe(snapshot: &mut Snapshot, state: &State) {
-    snapshot.up = Some(clock::age(Duration::from_secs(state.since)));
+    snapshot.up = Some(age(state.since));
+    snapshot.hook_repairs = state.hook_repairs;
+    snapshot.last_repair =
+        state.last_repair.as_ref().map(|last| LastRepair { what: last.what.clone(), age: age(last.at) });
+    snapshot.problems.extend(state.reload_failure.as_ref().map(|failure| not_reloaded(snapshot, failure)));
     snapshot.mode = state.policy.mode;
     snapshot.layers = state.policy.layers;
     snapshot.container_access = state.policy.container_access;
@@ -133,6 +141,20 @@ fn describe(snapshot: &mut Snapshot, state: &State) {
     snapshot.derived.clone_from(&state.derived);
     snapshot.reloading = snapshot.daemon && state.coming.is_some();
     snapshot.wall_failure = state.wall_failure.clone().filter(|_| snapshot.daemon);
+}
+
+/// Of something that happened so many seconds after boot.
+fn age(at: u64) -> Duration {
+    clock::age(Duration::from_secs(at))
+}
+
+fn not_reloaded(snapshot: &Snapshot, failure: &Event) -> Problem {
+    Problem {
+        severity: Severity::Warning,
+        subject: "configuration".to_owned(),
+        problem: format!("the last reload failed {}: {}", ago(age(failure.at)), failure.what),
+        next_step: format!("change {} and reload: ollama-guard reload", snapshot.config.display()),
+    }
 }
 
 fn spared(spared: &Spared) -> Problem {

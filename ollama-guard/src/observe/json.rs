@@ -34,6 +34,8 @@ pub struct Status<'a> {
     derived: Vec<Derived<'a>>,
     source_evictions: u64,
     events_lost: u64,
+    hook_repairs: u64,
+    last_repair: Option<LastRepair<'a>>,
     unattributed_seconds: Option<f64>,
 }
 
@@ -45,6 +47,12 @@ pub struct Sources<'a> {
     sources: Vec<Source<'a>>,
     sources_tracked: u64,
     unattributed_packets: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LastRepair<'a> {
+    what: &'a str,
+    seconds_ago: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -109,6 +117,8 @@ impl<'a> From<&'a Snapshot> for Status<'a> {
             derived: snapshot.derived.iter().map(Derived::from).collect(),
             source_evictions: snapshot.source_evictions,
             events_lost: snapshot.events_lost,
+            hook_repairs: snapshot.hook_repairs,
+            last_repair: snapshot.last_repair.as_ref().map(LastRepair::from),
             unattributed_seconds: snapshot.unattributed_for.map(seconds),
         }
     }
@@ -143,6 +153,12 @@ impl<'a> From<&'a DerivedPort> for Derived<'a> {
             guarded: derived.refused.is_none(),
             present: derived.present,
         }
+    }
+}
+
+impl<'a> From<&'a snapshot::LastRepair> for LastRepair<'a> {
+    fn from(last: &'a snapshot::LastRepair) -> Self {
+        Self { what: &last.what, seconds_ago: seconds(last.age) }
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) fn day() -> Snapshot {
         unattributed_for: None,
         source_evictions: 0,
         events_lost: 0,
+        hook_repairs: 0,
+        last_repair: None,
         problems: Vec::new(),
     }
 }

@@ -69,6 +69,12 @@ pub struct Snapshot {
     pub source_evictions: u64,
     /// Drop events that were due and not sent.
     pub events_lost: u64,
+    /// Programs of interfaces, and their pins, that somebody removed and that were put back.
+    #[serde(default)]
+    pub hook_repairs: u64,
+    /// The last repair of a program or of the table.
+    #[serde(default)]
+    pub last_repair: Option<LastRepair>,
     /// What the reader of the kernel found wrong. What follows from the other fields is added by
     /// [`super::enforcement`].
     pub problems: Vec<Problem>,
@@ -149,6 +155,15 @@ pub struct Counter {
 pub struct LastDrop {
     /// Who sent it, if the source table knows.
     pub source: Option<IpAddr>,
+    /// How long ago.
+    pub age: Duration,
+}
+
+/// The most recent repair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRepair {
+    /// What was put right, in words.
+    pub what: String,
     /// How long ago.
     pub age: Duration,
 }

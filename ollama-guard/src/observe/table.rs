@@ -53,6 +53,7 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, earlier: Option<Earlier<
         let line = format!("{:width$}{seatbelt}", "seatbelt", width = table.first_column);
         writeln!(out, "\n{}", style.tone(&line, tone))?;
         notes::derived(out, snapshot, table.first_column, style)?;
+        notes::repairs(out, snapshot, table.first_column)?;
         notes::sources(out, snapshot, table.first_column)?;
     }
     if options.all {

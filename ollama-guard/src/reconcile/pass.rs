@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::derived::DerivedPort;
 use crate::links::Links;
 use crate::plan::class::{Placement, Placements};
-use crate::policy::Policy;
+use crate::policy::{InterfaceName, Policy};
 
 /// What the plan depends on besides the policy: this host's interfaces and proxies.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub struct Host<'a> {
     pub placements: &'a Placements,
     /// Ports that lead to guarded ones.
     pub derived: &'a [DerivedPort],
+    /// Bridges on which a program stands.
+    pub judged: &'a BTreeSet<InterfaceName>,
 }
 
 impl Host<'_> {

@@ -29,6 +29,8 @@ pub(super) struct Keeper {
 pub(super) struct Outcome {
     /// The table was written.
     pub(super) changed: bool,
+    /// Because somebody had changed it.
+    pub(super) repaired: bool,
     /// Why the table is not as it should be.
     pub(super) failed: Option<String>,
     /// Another program undoes our repairs: the next is due after this time.
@@ -49,7 +51,12 @@ fn surroundings(host: &Host<'_>) -> Surroundings {
         service: port.service.clone(),
     });
     let bridges_translate = Path::new("/proc/sys/net/bridge").exists();
-    Surroundings { derived: derived.collect(), bridges_translate, ..Surroundings::of(host.placements, host.links) }
+    Surroundings {
+        derived: derived.collect(),
+        bridges_translate,
+        judged: host.judged.clone(),
+        ..Surroundings::of(host.placements, host.links)
+    }
 }
 
 impl Keeper {
@@ -139,7 +146,7 @@ impl Keeper {
                     "the table inet {TABLE} was changed by another program and is repaired: {}",
                     differences.join("; ")
                 );
-                Outcome { changed: true, ..Outcome::default() }
+                Outcome { changed: true, repaired: true, ..Outcome::default() }
             }
             Repair::Deferred(differences, retry) => {
                 let differences = differences.join("; ");

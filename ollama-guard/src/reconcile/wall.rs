@@ -8,9 +8,9 @@ use tracing::debug;
 use super::pass::{Host, wants_program};
 use super::yields::{Place, Yields};
 use crate::class::Class;
-use crate::datapath::{Attachment, DatapathError, Family, ProgramKey, Receives, Standing, Target, Wall};
+use crate::datapath::{Attachment, DatapathError, Family, Point, ProgramKey, Receives, Standing, Target, Wall};
 use crate::derived::DerivedPort;
-use crate::links::{Hardware, Link, Links, XdpMode};
+use crate::links::{Hardware, Kind, Link, Links, XdpMode};
 use crate::plan::class::{Note, Placement, Placements};
 use crate::plan::hook::{Choice, Hook, HookReason};
 use crate::plan::rules::{GuardedPort, KernelRules, ProxiedPort};
@@ -24,12 +24,19 @@ pub(super) struct Memory {
     /// its traffic for each try.
     refusals: BTreeMap<u32, Vec<(Hook, String)>>,
     yields: Yields,
+    /// Interfaces that had their program, by index and name: whose is gone, somebody removed.
+    stood: BTreeMap<u32, InterfaceName>,
 }
 
 impl Memory {
     /// Tries everything again.
     pub(super) fn forgive(&mut self) {
         self.refusals.clear();
+    }
+
+    /// Had this interface its program before?
+    fn stood(&self, link: &Link) -> bool {
+        self.stood.get(&link.index) == Some(&link.name)
     }
 
     /// The kernel has no TCX: it was refused somewhere, and that is the one reason.
@@ -40,6 +47,7 @@ impl Memory {
     fn forget_all_but(&mut self, links: &Links) {
         self.refusals.retain(|index, _| links.get(*index).is_some());
         self.yields.forget_all_but(links);
+        self.stood.retain(|index, name| links.get(*index).is_some_and(|link| link.name == *name));
     }
 }
 
@@ -127,10 +135,20 @@ pub(super) struct Outcome {
     pub(super) busy: bool,
     /// There are members left for the next pass.
     pub(super) more: bool,
+    /// What somebody had removed and is back, in words.
+    pub(super) repaired: Vec<String>,
     /// Interfaces with a program.
     pub(super) attached: usize,
     /// Changes made.
     pub(super) changed: usize,
+}
+
+impl Outcome {
+    /// Bridges with a program.
+    pub(super) fn bridges(&self, links: &Links) -> BTreeSet<InterfaceName> {
+        let stands = |link: &&Link| link.kind == Kind::Bridge && self.reasons.contains_key(&link.index);
+        links.iter().filter(stands).map(|link| link.name.clone()).collect()
+    }
 }
 
 /// Makes the wall stand as planned. Fails only where no interface could succeed; what one interface refuses is in
@@ -146,14 +164,17 @@ pub(super) fn reconcile(
     let Host { links, placements, .. } = host;
     lowered.refresh(proxied_ports(host, services));
     let mut outcome = Outcome::default();
-    wall.pin_again()?;
+    let unpinned = wall.pin_again()?;
     memory.forget_all_but(links);
     let wanted = wants_program(placements);
+    memory.stood.retain(|index, _| wanted.contains(index));
+    let repinned = unpinned.iter().filter_map(|index| memory.stood.get(index));
+    outcome.repaired.extend(repinned.map(|name| format!("the pin of the program on {name}")));
     let stale: BTreeSet<u32> = wall.pinned_interfaces()?.difference(&wanted).copied().collect();
     wall.release(&stale)?;
     outcome.changed += stale.len();
     let mut noting = BTreeSet::new();
-    let Standing { attachments, programs: ours } = wall.standing()?;
+    let Standing { attachments, programs: ours, .. } = wall.standing()?;
     let is_member = |link: &&Link| matches!(placements.get(link.index), Some(Placement::Member { .. }));
     let mut new_members = 0;
     for link in links.iter().filter(|link| !is_member(link)).chain(links.iter().filter(is_member)) {
@@ -193,6 +214,10 @@ pub(super) fn reconcile(
                 outcome.reasons.insert(link.index, why);
                 outcome.busy |= enforced.busy;
                 outcome.changed += usize::from(enforced.changed);
+                if enforced.changed && target.current.is_none() && memory.stood(link) {
+                    outcome.repaired.push(format!("the program on {}", link.name));
+                }
+                memory.stood.insert(link.index, link.name.clone());
                 // What leaves by a member has left by its master.
                 if wish.class != Class::Trusted && wish.notes.is_some() {
                     let layer3 = matches!(link.hardware, Hardware::Other(_));
@@ -287,7 +312,12 @@ fn target<'a>(
     hooks: &'a [Hook],
     attachments: &'a [Attachment],
 ) -> Target<'a> {
-    let current = attachments.iter().find(|attachment| attachment.interface == link.index);
+    // A link's pin may be of another namespace's interface: the interface says what it runs.
+    let runs = |attached: &Attachment| {
+        attached.point != Point::Xdp || link.xdp.iter().any(|xdp| xdp.program_id == attached.program)
+    };
+    let is_here = |attached: &&Attachment| attached.interface == link.index && runs(attached);
+    let current = attachments.iter().find(is_here);
     let native = |attached: &Attachment| {
         link.xdp.iter().any(|xdp| xdp.mode == XdpMode::Native && xdp.program_id == attached.program)
     };

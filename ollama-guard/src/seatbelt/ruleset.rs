@@ -193,6 +193,8 @@ pub enum Match {
     NoIngress,
     /// Its destination was translated (`ct status dnat`), and it is no answer. Not held by packets without conntrack.
     Translated,
+    /// [`Verdict::Untrack`] had its effect: not on what another rule gave a conntrack template (`nft_notrack_eval`).
+    Untracked,
     /// `iifname . oifname` is in a set.
     Devices(String),
     /// `meta l4proto . th dport` is (not) in a set.
@@ -255,6 +257,8 @@ pub enum Family {
 pub enum Verdict {
     /// Nothing: the next rule.
     Continue,
+    /// Connection tracking lets it be, so that no NAT gives it another destination; the next rule.
+    Untrack,
     /// This table has no objection; other tables still may.
     Accept,
     /// The packet ends here.

@@ -23,6 +23,8 @@ fn what_is_installed_reads_back_identical() {
         let surroundings = Surroundings {
             not_containers: ["br-lan".parse().unwrap()].into(),
             vrf_devices: ["red".parse().unwrap()].into(),
+            bridges_translate: true,
+            judged: ["docker0".parse().unwrap()].into(),
             ..Surroundings::default()
         };
         for forwarded in [Forwarded::Drop, Forwarded::Pass] {

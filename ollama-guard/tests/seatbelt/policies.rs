@@ -114,10 +114,20 @@ fn derived() -> impl Strategy<Value = BTreeSet<Derived>> {
 
 pub(crate) fn surroundings() -> impl Strategy<Value = Surroundings> {
     let classes = (names(&["vmbr0", "eth1"]), names(&["br-lan", "br-1", "docker0"]), names(&["br-lan", "vmbr0"]));
-    let bridges = (names(&["br-lan", "vmbr0", "br-1", "docker0"]), any::<bool>());
+    let bridges =
+        (names(&["br-lan", "vmbr0", "br-1", "docker0"]), any::<bool>(), names(&["br-lan", "br-1", "docker0"]));
     (classes, bridges, names(&["red", "blue"]), derived()).prop_map(|(classes, bridges, vrf_devices, derived)| {
         let (containers, not_containers, with_containers) = classes;
-        let (bridges, bridges_translate) = bridges;
-        Surroundings { containers, not_containers, with_containers, bridges, vrf_devices, bridges_translate, derived }
+        let (bridges, bridges_translate, judged) = bridges;
+        Surroundings {
+            containers,
+            not_containers,
+            with_containers,
+            bridges,
+            vrf_devices,
+            bridges_translate,
+            judged,
+            derived,
+        }
     })
 }

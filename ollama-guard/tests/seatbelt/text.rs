@@ -43,6 +43,7 @@ fn nft_reads_every_kind_of_policy() {
         bridges: ["br-lan".parse().unwrap(), "docker0".parse().unwrap()].into(),
         vrf_devices: ["red".parse().unwrap()].into(),
         bridges_translate: true,
+        judged: ["docker0".parse().unwrap()].into(),
         derived: [Derived {
             protocol: Protocol::Tcp,
             port: 8080,
@@ -67,7 +68,7 @@ fn nft_reads_every_kind_of_match() {
     use AddressType::{Anycast, Broadcast, Local, Multicast, Unicast, Unreachable};
     let kinds = [Unicast, Local, Broadcast, Anycast, Multicast, Unreachable];
     let (names, ports, addresses) = ("names".to_owned(), "ports".to_owned(), "addresses".to_owned());
-    let mut matches = vec![Match::NoMember, Match::NoIngress, Match::Translated];
+    let mut matches = vec![Match::NoMember, Match::NoIngress, Match::Translated, Match::Untracked];
     matches.extend([Match::ProtocolIsNeither, Match::DestinationNotIn(addresses.clone())]);
     matches.extend([Protocol::Tcp, Protocol::Udp].map(Match::ProtocolIsNot));
     matches.extend([Family::V4, Family::V6].map(Match::LaterFragment));

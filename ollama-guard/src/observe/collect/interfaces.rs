@@ -1,5 +1,7 @@
 //! One row per interface: what should be there, what is, and what it counted.
 
+use std::collections::BTreeSet;
+
 use crate::class::Class;
 use crate::datapath::{self, Point, ProgramKey, Reading, State};
 use crate::links::{Link, Links, XdpMode};
@@ -14,6 +16,7 @@ pub(super) struct Seen<'a> {
     pub(super) links: &'a Links,
     pub(super) placements: &'a Placements,
     pub(super) attachments: &'a [datapath::Attachment],
+    pub(super) elsewhere: &'a BTreeSet<u32>,
     pub(super) reading: &'a Reading,
 }
 
@@ -54,8 +57,8 @@ fn behind(seen: &Seen<'_>, attachment: &datapath::Attachment) -> Option<Problem>
     Some(Problem {
         severity: Severity::Warning,
         subject: link.name.to_string(),
-        problem: format!("another program's filter sees packets first ({})", attachment.behind.join(", ")),
-        next_step: "what it accepts only the nftables layer stops; if that filter is not needed, remove it (tc filter)"
+        problem: format!("another program sees packets first ({})", attachment.behind.join(", ")),
+        next_step: "what it accepts only the nftables layer stops; if it is not needed, remove it (bpftool net show, tc filter show)"
             .to_owned(),
     })
 }
@@ -137,10 +140,14 @@ fn explained(attachment: Attachment, notes: &[Note]) -> Attachment {
     }
 }
 
+const NOTHING: &str = "nothing has been attached";
+const ELSEWHERE: &str = "its pin holds a program on an interface of another network namespace; the guard of each \
+                         namespace needs a `paths.bpf` of its own";
+
 /// `class` is what the policy calls for by the interface's present name and kind; what is attached may be behind.
 fn attachment(seen: &Seen<'_>, link: &Link, class: Class) -> Attachment {
     let Some(found) = seen.attachments.iter().find(|attachment| attachment.interface == link.index) else {
-        return Attachment::Missing("nothing has been attached".to_owned());
+        return Attachment::Missing(if seen.elsewhere.contains(&link.index) { ELSEWHERE } else { NOTHING }.to_owned());
     };
     if !found.key.as_ref().is_some_and(|key| seen.state.programs.contains(key)) {
         return Attachment::Missing("it still has the program of an earlier policy".to_owned());

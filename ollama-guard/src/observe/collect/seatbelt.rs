@@ -1,6 +1,7 @@
 //! The nftables layer as the kernel has it, and what its counters tell about the other layer.
 
 use super::interfaces::Seen;
+use crate::datapath::State;
 use crate::links::Kind;
 use crate::observe::snapshot::{Attachment, Problem, Seatbelt, SeatbeltState, Severity, Snapshot};
 use crate::plan::class::Placements;
@@ -11,7 +12,8 @@ use crate::seatbelt::{Condition, SeatbeltStatus, TABLE, read_status};
 pub(super) fn collect(snapshot: &mut Snapshot, seen: &Seen<'_>) {
     let policy = &seen.state.policy;
     snapshot.seatbelt.repairs = seen.state.repairs;
-    let host = Host { links: seen.links, placements: seen.placements, derived: &seen.state.derived };
+    let State { derived, judged, .. } = seen.state;
+    let host = Host { links: seen.links, placements: seen.placements, derived, judged };
     match read_status(TABLE, &ruleset(policy, &host)) {
         Ok(status) => {
             let status = coming(seen).filter(|coming| coming.intact && !status.intact).unwrap_or(status);
@@ -33,7 +35,8 @@ pub(super) fn collect(snapshot: &mut Snapshot, seen: &Seen<'_>) {
 fn coming(seen: &Seen<'_>) -> Option<SeatbeltStatus> {
     let coming = seen.state.coming.as_ref()?;
     let placements = Placements::new(&coming.policy, seen.links);
-    let host = Host { links: seen.links, placements: &placements, derived: &coming.derived };
+    let host =
+        Host { links: seen.links, placements: &placements, derived: &coming.derived, judged: &seen.state.judged };
     let mut status = read_status(TABLE, &ruleset(&coming.policy, &host)).ok()?;
     if coming.allow_elided && status.installed {
         (status.intact, status.condition) = (true, Condition::Intact);
@@ -56,7 +59,8 @@ fn bypasses(snapshot: &Snapshot, seen: &Seen<'_>, status: &SeatbeltStatus) -> Ve
     let bridges_first = frames_inside_bridges_meet_it_first();
     let is_first = |name: &str| {
         let is_bridge = |link: &crate::links::Link| link.name.as_str() == name && link.kind == Kind::Bridge;
-        bridges_first && seen.links.iter().any(is_bridge)
+        let left = seen.state.judged.iter().any(|judged| judged.as_str() == name);
+        left || bridges_first && seen.links.iter().any(is_bridge)
     };
     let attached =
         snapshot.interfaces.iter().filter(|interface| matches!(interface.attachment, Attachment::Attached { .. }));

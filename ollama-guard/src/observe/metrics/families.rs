@@ -115,6 +115,11 @@ fn state(snapshot: &Snapshot) -> Vec<Family> {
             "Drop events that were due and not sent: too many at once, or nobody reads them.",
             snapshot.events_lost,
         ),
+        counter(
+            "ollama_guard_hook_repairs",
+            "How often an interface's eBPF program, or its pin, was put back after somebody had removed it.",
+            snapshot.hook_repairs,
+        ),
         family(
             "ollama_guard_build_info",
             "Always 1; the labels tell the build.",

@@ -38,6 +38,20 @@ pub(super) fn derived(out: &mut impl Write, snapshot: &Snapshot, width: usize, s
     Ok(())
 }
 
+/// What somebody removed or changed and is as before, if there was anything.
+pub(super) fn repairs(out: &mut impl Write, snapshot: &Snapshot, width: usize) -> fmt::Result {
+    let Some(last) = &snapshot.last_repair else { return Ok(()) };
+    let all = snapshot.hook_repairs + snapshot.seatbelt.repairs;
+    let times = if all > 1 { format!(" · {} repairs in all", grouped(all)) } else { String::new() };
+    writeln!(
+        out,
+        "{:width$}somebody removed or changed {}, {}{times}",
+        "repaired",
+        printable(&last.what),
+        ago(last.age)
+    )
+}
+
 /// What is not known of sources, if there is anything.
 pub(super) fn sources(out: &mut impl Write, snapshot: &Snapshot, width: usize) -> fmt::Result {
     let since = snapshot.unattributed_for.map(|age| format!(" (first noticed {})", ago(age))).unwrap_or_default();

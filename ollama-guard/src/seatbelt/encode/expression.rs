@@ -32,6 +32,7 @@ const META_IIFNAME: u32 = 6;
 const META_OIFNAME: u32 = 7;
 const META_SDIF: u32 = 33;
 const META_SDIFNAME: u32 = 34;
+const CONNTRACK_STATE: u32 = 0;
 const CONNTRACK_DIRECTION: u32 = 1;
 const CONNTRACK_STATUS: u32 = 2;
 
@@ -73,6 +74,12 @@ fn condition(condition: &Match) -> Vec<Object> {
             let original = [conntrack(CONNTRACK_DIRECTION), compare(EQUAL, vec![0])];
             let status = [conntrack(CONNTRACK_STATUS), mask(TRANSLATED.to_ne_bytes().to_vec())];
             original.into_iter().chain(status).chain([compare(NOT_EQUAL, vec![0; 4])]).collect()
+        }
+        Match::Untracked => {
+            /// `NF_CT_STATE_UNTRACKED_BIT` (`include/uapi/linux/netfilter/nf_conntrack_common.h`)
+            const UNTRACKED: u32 = 1 << 6;
+            let state = [conntrack(CONNTRACK_STATE), mask(UNTRACKED.to_ne_bytes().to_vec())];
+            state.into_iter().chain([compare(NOT_EQUAL, vec![0; 4])]).collect()
         }
         Match::Devices(set) => {
             vec![meta(META_IIFNAME, REGISTER_1), meta(META_OIFNAME, REGISTER_2), lookup(set, false)]
@@ -151,6 +158,7 @@ fn verdict(verdict: &Verdict) -> Option<Object> {
     let immediate = expression("immediate").with(sys::NFTNL_EXPR_IMM_DREG, 0u32);
     Some(match verdict {
         Verdict::Continue | Verdict::Note(..) => return None,
+        Verdict::Untrack => expression("notrack"),
         Verdict::Accept => immediate.with(sys::NFTNL_EXPR_IMM_VERDICT, libc::NF_ACCEPT),
         Verdict::Drop => immediate.with(sys::NFTNL_EXPR_IMM_VERDICT, libc::NF_DROP),
         Verdict::Goto(chain) => {

@@ -21,6 +21,8 @@ pub(super) mod names {
     pub(crate) const CONTAINERS: &str = "containers";
     pub(crate) const NOT_CONTAINERS: &str = "not_containers";
     pub(crate) const WITH_CONTAINERS: &str = "with_containers";
+    /// Bridges whose eBPF program has the first word.
+    pub(crate) const JUDGED: &str = "judged_bridges";
     pub(crate) const BRIDGES: &str = "bridges";
     pub(crate) const VRF_DEVICES: &str = "vrf_devices";
     pub(crate) const INSIDE_BRIDGES: &str = "inside_bridges";
@@ -308,7 +310,8 @@ impl Judge<'_> {
         let counter = |why| Some(CounterName::Refused(Refused { hook: self.place.hook, why, observed }));
         let verdict = || if observed { Verdict::Accept } else { Verdict::Drop };
         let port = vec![Match::Port { set: names::PORTS.into(), negated: false }];
-        vec![
+        let mut rules = self.left_to_the_program();
+        rules.extend([
             Rule {
                 count_interface: Some((self.device, names::counted(self.place.hook, observed))),
                 ..rule("counted by interface", vec![], Verdict::Continue)
@@ -318,6 +321,24 @@ impl Judge<'_> {
                 counter: counter(Why::Hidden),
                 ..rule("a port that cannot be read is taken for guarded", vec![], verdict())
             },
+        ]);
+        rules
+    }
+
+    /// With `br_netfilter` a frame is here before traffic control sees it on the bridge device. The program there drops it
+    /// with its source told, and input what gets past the program: nobody translates it on the way.
+    fn left_to_the_program(self) -> Vec<Rule> {
+        if self.place.hook != Hook::Prerouting || !self.surroundings.leaves_bridges() {
+            return Vec::new();
+        }
+        let left = vec![self.on(names::JUDGED)];
+        if self.policy.mode == Mode::Observe {
+            return vec![rule("counted by the bridge's program", left, Verdict::Accept)];
+        }
+        let untracked = [left.clone(), vec![Match::Untracked]].concat();
+        vec![
+            rule("so that it stays what it is", left, Verdict::Untrack),
+            rule("the bridge's program drops it, or input", untracked, Verdict::Accept),
         ]
     }
 

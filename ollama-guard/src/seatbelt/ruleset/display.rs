@@ -90,6 +90,7 @@ impl Display for Rule {
         }
         match &self.verdict {
             Verdict::Continue => {}
+            Verdict::Untrack => write!(f, "notrack ")?,
             Verdict::Accept => write!(f, "accept ")?,
             Verdict::Drop => write!(f, "drop ")?,
             Verdict::Goto(chain) => write!(f, "goto {chain} ")?,
@@ -149,6 +150,7 @@ impl Display for Match {
             Self::Source(Family::V6, set) => write!(f, "ip6 saddr @{set}"),
             Self::Destination { kind, negated } => write!(f, "fib daddr type {}{kind}", not(negated)),
             Self::DestinationNotIn(set) => write!(f, "fib daddr type != @{set}"),
+            Self::Untracked => f.write_str("ct state untracked"),
             Self::OwnSource => write!(f, "fib saddr type local"),
             Self::SourcePort(set) => write!(f, "meta l4proto . th sport @{set}"),
             Self::Opens { negated } => {

@@ -112,7 +112,7 @@ impl Ruleset {
             for rule in current.rules.iter().filter(|rule| rule.matches.iter().all(|m| self.holds(m, packet, place))) {
                 matched.push(rule);
                 match &rule.verdict {
-                    Verdict::Continue | Verdict::Note(..) => {}
+                    Verdict::Continue | Verdict::Untrack | Verdict::Note(..) => {}
                     Verdict::Accept | Verdict::Drop => break 'chains,
                     Verdict::Goto(name) => {
                         chain = self.chains.iter().find(|chain| chain.name == *name);
@@ -136,6 +136,8 @@ impl Ruleset {
             Match::NoMember => packet.member.is_none(),
             Match::NoIngress => place.hook_name() == "postrouting" && packet.carried != Carried::Routed,
             Match::Translated => packet.carried == Carried::BridgedTranslated,
+            // Asked of packets only that were just made so.
+            Match::Untracked => true,
             Match::Devices(set) => {
                 packet.egress.as_ref() == Some(&packet.ingress) && self.has_name(set, Some(&packet.ingress))
             }

@@ -26,6 +26,8 @@ pub struct Surroundings {
     pub vrf_devices: BTreeSet<InterfaceName>,
     /// `br_netfilter` is loaded: DNAT also sends frames elsewhere inside one bridge.
     pub bridges_translate: bool,
+    /// Bridges on which an eBPF program stands.
+    pub judged: BTreeSet<InterfaceName>,
     /// Host ports behind which a userland proxy leads to a guarded port.
     pub derived: BTreeSet<Derived>,
 }
@@ -42,6 +44,11 @@ impl Surroundings {
             vrf_devices: placements.vrf_devices.clone(),
             ..Self::default()
         }
+    }
+
+    /// Prerouting leaves packets on bridges to their programs.
+    pub(super) fn leaves_bridges(&self) -> bool {
+        self.bridges_translate && !self.judged.is_empty()
     }
 }
 
@@ -72,6 +79,10 @@ pub fn lower(policy: &Policy, surroundings: &Surroundings) -> Ruleset {
         exact(names::NOT_CONTAINERS, &surroundings.not_containers),
         exact(names::WITH_CONTAINERS, &surroundings.with_containers),
         exact(names::BRIDGES, &surroundings.bridges),
+        exact(
+            names::JUDGED,
+            &if surroundings.leaves_bridges() { surroundings.judged.clone() } else { BTreeSet::new() },
+        ),
         exact(names::VRF_DEVICES, &surroundings.vrf_devices),
         Set { name: names::INSIDE_BRIDGES.into(), elements: Elements::Inside(surroundings.bridges.clone()) },
         Set {
