@@ -31,3 +31,4 @@ pub mod reconcile;
 pub mod seatbelt;
 pub mod service;
 mod sockets;
+mod tips;
