@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// Close the Ollama port in the kernel on every interface except the VPN and loopback
@@ -154,33 +153,7 @@ fn period(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "use a number of seconds from 0.1 to 86400".to_owned())
 }
 
-/// What people type who know other programs, and what does that here.
-const OTHER_WORDS: [(&[&str], &str); 7] = [
-    (&["start", "up", "on", "enable"], "to guard: ollama-guard run; as a service: sudo systemctl start ollama-guard"),
-    (
-        &["stop", "off", "disable", "remove"],
-        "to open the port: ollama-guard down; to stop the daemon and keep the port closed: \
-         sudo systemctl stop ollama-guard",
-    ),
-    (&["restart"], "to apply a changed configuration: sudo ollama-guard reload"),
-    (&["list", "ls", "show", "ps"], "for interfaces: ollama-guard status; for who sent packets: ollama-guard sources"),
-    (
-        &["log", "logs"],
-        "to see drops as they happen: ollama-guard events; the daemon's log: journalctl -u ollama-guard",
-    ),
-    (
-        &["top", "watch"],
-        "to keep watching: ollama-guard status --watch; for the heaviest sources: ollama-guard sources",
-    ),
-    (&["test", "validate", "config"], "to check the configuration and explain it: ollama-guard check"),
-];
-
 impl Cli {
-    /// Reads the program's arguments; ends the program where they are wrong, or ask for help.
-    pub fn read() -> Self {
-        Self::try_parse().unwrap_or_else(|error| with_tip(error).exit())
-    }
-
     /// The definitions without what is hidden: for manual pages and shell completions.
     pub fn documented() -> clap::Command {
         let whole = Self::command();
@@ -190,19 +163,6 @@ impl Cli {
         let bare = bare.args(whole.get_arguments()).disable_help_subcommand(true);
         bare.subcommands(whole.get_subcommands().filter(|command| !command.is_hide_set()))
     }
-}
-
-/// An unknown command that is another program's word for one of ours is told ours.
-fn with_tip(error: clap::Error) -> clap::Error {
-    let word = match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(word)) => word.clone(),
-        _ => return error,
-    };
-    let tip = OTHER_WORDS.iter().find(|(words, _)| words.contains(&word.as_str())).map(|(_, tip)| *tip);
-    tip.map_or(error, |tip| {
-        let words = format!("unrecognized subcommand '{word}'\n\n  tip: {tip}");
-        Cli::command().error(ErrorKind::InvalidSubcommand, words)
-    })
 }
 
 #[cfg(test)]
@@ -238,26 +198,6 @@ mod tests {
             let error = parse(&format!("ollama-guard status --watch={wrong}")).unwrap_err().to_string();
             assert!(error.contains("from 0.1 to 86400"), "{error}");
         }
-    }
-
-    #[test]
-    fn other_programs_words_get_a_tip() {
-        for (word, tip) in [
-            ("start", "ollama-guard run"),
-            ("up", "ollama-guard run"),
-            ("stop", "ollama-guard down"),
-            ("list", "ollama-guard sources"),
-            ("log", "ollama-guard events"),
-            ("top", "ollama-guard status --watch"),
-        ] {
-            let error = with_tip(Cli::try_parse_from(["ollama-guard", word]).unwrap_err());
-            let said = error.to_string();
-            assert!(said.contains("\n  tip: ") && said.contains(tip) && said.contains("Usage:"), "{said}");
-            assert!(!said.contains("similar"), "one tip, not two: {said}");
-            assert_eq!(error.exit_code(), 2);
-        }
-        let misspelt = with_tip(Cli::try_parse_from(["ollama-guard", "stauts"]).unwrap_err()).to_string();
-        assert!(misspelt.contains("'status'"), "{misspelt}");
     }
 
     #[test]

@@ -5,16 +5,21 @@
 
 mod allows;
 mod host;
+mod names;
+mod private;
 mod span;
 #[cfg(test)]
 mod tests;
+mod vpn;
 
 use std::fmt;
 
-pub use host::{Host, Passed, of_host};
+pub use host::{Host, Traffic, of_host};
+pub use private::{TurnedAway, turned_away};
 use serde::{Deserialize, Serialize};
 
 use crate::config::lockout::{self, Spared};
+use crate::links::Link;
 use crate::policy::{Forwarded, InterfaceName, Mode, NamePattern, OLLAMA, Policy, Protocol};
 
 /// One thing that its user should know.
@@ -38,6 +43,8 @@ pub enum Weight {
     Opens,
     /// Probably not meant.
     Odd,
+    /// As good as any other choice, and perhaps not what is wanted.
+    Hint,
 }
 
 impl fmt::Display for Finding {
@@ -48,6 +55,12 @@ impl fmt::Display for Finding {
 
 fn finding(weight: Weight, subject: &str, problem: impl Into<String>, next_step: impl Into<String>) -> Finding {
     Finding { weight, subject: subject.to_owned(), problem: problem.into(), next_step: next_step.into() }
+}
+
+/// Can this link's name stand in quotes in the configuration, and mean this link alone?
+fn spellable(link: &Link) -> bool {
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '*');
+    link.raw_name.is_none() && link.name.as_str().chars().all(plain)
 }
 
 /// How the names of network cards, and of bonds over them, begin (systemd.net-naming-scheme(7)).

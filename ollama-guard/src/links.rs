@@ -12,6 +12,7 @@ mod read;
 mod routes;
 mod sysfs;
 mod uses;
+mod vpn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,6 +64,8 @@ pub struct Link {
     pub physical: bool,
     /// Its driver says that it takes frames of several buffers in XDP (`NETDEV_XDP_ACT_RX_SG`, kernel 6.3): asked of NICs only.
     pub takes_fragments: bool,
+    /// Other names that user space knows it by (`ip link property`, udev), as far as a configuration could spell them.
+    pub other_names: Vec<InterfaceName>,
     /// Has an ipvlan child in another namespace, as far as this one knows of that.
     pub ipvlan_elsewhere: bool,
     /// XDP programs attached, at most one a mode.

@@ -145,3 +145,26 @@ fn a_trusted_interface_that_passes_strangers() -> Result<()> {
     guard.reload(&policy)?;
     every_face_says(&mut guard, &policy, "lan0", words)
 }
+
+/// Advice names what is there: the interface's own name, and the source with the lines that let it in.
+#[test]
+fn advice_for_a_private_source_and_another_name() -> Result<()> {
+    require!(requires::root(), requires::bpffs(), requires::guard());
+    let world = World::new()?;
+    let lan = world.lan()?;
+    world.guard.ip("link property add dev lan0 altname enp7s0")?;
+    let other = "[[allow]]\nsource = \"192.168.77.99\"\ninterface = \"enp7s0\"\n";
+    let guard = Guard::start(&world.guard, &Layers::Both.policy(&format!("{DATAGRAMS}{other}")))?;
+    guard.status_when("the other name", |status| {
+        status["problems"].to_string().contains("another name of lan0") && status["enforcing"] == true
+    })?;
+    lan.ns.enter(|| UdpSocket::bind((lan.own.v4, 0))?.send_to(b"hello", (lan.guard.v4, 11434)).map(drop))??;
+    let source = lan.own.v4.to_string();
+    guard.status_when("the source", |status| status["sources"].to_string().contains(&source))?;
+    let screen = guard.command(&["status"])?;
+    let text = String::from_utf8_lossy(&screen.stdout).into_owned();
+    ensure!(text.contains(&format!("from the private address {source} on lan0 was dropped")), "{text}");
+    let lines = format!("        [[allow]]\n        source = \"{source}\"\n        interface = \"lan0\"\n");
+    ensure!(text.contains(&lines) && screen.status.code() == Some(0), "{text}");
+    Ok(())
+}

@@ -14,7 +14,7 @@ use crate::cli::CheckArgs;
 use crate::config::{self, ConfigError, Fault, lockout};
 use crate::exit::Exit;
 use crate::exporter::web;
-use crate::findings::{Finding, of_spared, of_switches};
+use crate::findings::{Finding, Weight, of_spared, of_switches};
 use crate::observe::collect::findings;
 use crate::observe::text::counted;
 use crate::policy::Policy;
@@ -27,14 +27,17 @@ struct Sound {
     /// What the metrics' web configuration asks for.
     web: Option<web::Asks>,
     warnings: Vec<Finding>,
+    /// What a user may want, and no fault of the configuration.
+    hints: Vec<Finding>,
 }
 
 /// Validates the file (or the defaults), and prints what it means or what is wrong.
 pub fn check(file: Option<&Path>, args: &CheckArgs) -> anyhow::Result<Exit> {
     let name = config::or_default(file);
     let checked = load(file).and_then(|policy| with_web(name, policy)).map(|(policy, web)| {
-        let warnings = of_switches(&policy).into_iter().chain(left_open(&policy)).chain(findings(&policy)).collect();
-        Sound { policy, web, warnings }
+        let found = of_switches(&policy).into_iter().chain(left_open(&policy)).chain(findings(&policy));
+        let (hints, warnings) = found.partition(|finding| finding.weight == Weight::Hint);
+        Sound { policy, web, warnings, hints }
     });
     let exit = match &checked {
         Ok(sound) if !args.strict || sound.warnings.is_empty() => Exit::Fine,
@@ -51,7 +54,7 @@ pub fn check(file: Option<&Path>, args: &CheckArgs) -> anyhow::Result<Exit> {
             let origin = if file.is_some() || name.exists() { "valid" } else { "not there, so the defaults apply" };
             let heading = format!("{} is {origin}.\n\n", name.display());
             let described = describe(&sound.policy, sound.web.as_ref());
-            print(&(heading + &described + &warnings(&sound.warnings) + &summary(name, sound)))?;
+            print(&(heading + &described + &warnings(&sound.warnings) + &notes(&sound.hints) + &summary(name, sound)))?;
         }
         Err(error) => {
             let errors = counted(error.faults().len() as u64, "error");
@@ -76,10 +79,15 @@ fn left_open(policy: &Policy) -> Vec<Finding> {
 }
 
 fn warnings(warnings: &[Finding]) -> String {
-    let one = |Finding { subject, problem, next_step, .. }: &Finding| {
-        format!("\nWARNING {subject}: {problem}\n        next: {next_step}\n")
-    };
-    warnings.iter().map(one).collect()
+    warnings.iter().map(|warning| paragraph("WARNING", warning)).collect()
+}
+
+fn notes(hints: &[Finding]) -> String {
+    hints.iter().map(|hint| paragraph("NOTE", hint)).collect()
+}
+
+fn paragraph(word: &str, Finding { subject, problem, next_step, .. }: &Finding) -> String {
+    format!("\n{word} {subject}: {problem}\n        next: {next_step}\n")
 }
 
 /// The last line, which is all that some read.
@@ -97,13 +105,15 @@ struct Report<'a> {
     valid: bool,
     policy: Option<&'a Policy>,
     warnings: Vec<String>,
+    hints: Vec<String>,
     errors: Vec<Fault>,
 }
 
 fn document<'a>(file: &'a Path, checked: &'a Result<Sound, ConfigError>) -> Report<'a> {
-    let (policy, warnings, errors) = match checked {
-        Ok(sound) => (Some(&sound.policy), sound.warnings.iter().map(ToString::to_string).collect(), Vec::new()),
-        Err(error) => (None, Vec::new(), error.faults()),
+    let said = |found: &[Finding]| found.iter().map(ToString::to_string).collect();
+    let (policy, warnings, hints, errors) = match checked {
+        Ok(sound) => (Some(&sound.policy), said(&sound.warnings), said(&sound.hints), Vec::new()),
+        Err(error) => (None, Vec::new(), Vec::new(), error.faults()),
     };
-    Report { file, valid: errors.is_empty(), policy, warnings, errors }
+    Report { file, valid: errors.is_empty(), policy, warnings, hints, errors }
 }

@@ -9,9 +9,11 @@ use anyhow::{Context, anyhow};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::load_to_look;
+use crate::account;
 use crate::cli::EventsArgs;
 use crate::events::{Line, socket};
 use crate::exit::Exit;
+use crate::init::Init;
 use crate::observe::terminal::localized;
 
 /// Prints until interrupted, or until nobody reads.
@@ -89,14 +91,12 @@ fn clock(time: f64) -> String {
 fn unreachable(path: &Path, error: &io::Error) -> anyhow::Error {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => anyhow!(
-            "the daemon is not running (nothing listens on {}): start it with systemctl start ollama-guard. Packets are \
-             still being dropped; see: ollama-guard status, ollama-guard sources",
-            path.display()
+            "the daemon is not running (nothing listens on {}): start it: {}. Packets are still being \
+             dropped; see: ollama-guard status, ollama-guard sources",
+            path.display(),
+            Init::here().start()
         ),
-        io::ErrorKind::PermissionDenied => anyhow!(
-            "permission denied on {}: use sudo, or join the group ollama-guard (created by the package)",
-            path.display()
-        ),
+        io::ErrorKind::PermissionDenied => anyhow!("permission denied on {}: {}", path.display(), account::join()),
         _ => anyhow!("cannot connect to {}: {error}", path.display()),
     }
 }

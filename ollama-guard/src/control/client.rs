@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::{Answer, RELOAD, SNAPSHOT, path};
 use crate::account;
+use crate::init::Init;
 use crate::observe::snapshot::Snapshot;
 
 /// The daemon reads the kernel in tens of milliseconds.
@@ -23,7 +24,7 @@ const LONGEST: usize = 1 << 30;
 #[derive(Debug, Error)]
 pub enum AskError {
     /// The user is not in the group.
-    #[error("permission denied on {}: {}", path.display(), join())]
+    #[error("permission denied on {}: {}", path.display(), account::join())]
     NotMember {
         /// The socket.
         path: PathBuf,
@@ -31,7 +32,7 @@ pub enum AskError {
     /// There is no daemon.
     #[error(
         "no daemon answers at {}, and without one only root can read the kernel: use sudo, or start it \
-         (sudo systemctl start ollama-guard)", path.display()
+         ({})", path.display(), Init::here().start()
     )]
     NotRunning {
         /// The socket.
@@ -47,8 +48,8 @@ pub enum AskError {
     },
     /// The daemon is another program than this one.
     #[error(
-        "the daemon that runs is ollama-guard {daemon}, this is {}; restart it: sudo systemctl restart ollama-guard",
-        env!("CARGO_PKG_VERSION")
+        "the daemon that runs is ollama-guard {daemon}, this is {}; restart it: {}",
+        env!("CARGO_PKG_VERSION"), Init::here().restart()
     )]
     OtherVersion {
         /// The daemon's version.
@@ -57,13 +58,6 @@ pub enum AskError {
     /// The daemon could not read the kernel either.
     #[error("the daemon says: {0}")]
     Refused(String),
-}
-
-fn join() -> &'static str {
-    match account::group() {
-        Some(_) => "use sudo, or join the group ollama-guard (sudo usermod -aG ollama-guard $USER, then log in again)",
-        None => "use sudo (the group ollama-guard, created by the package, does not exist here)",
-    }
 }
 
 /// What the daemon of this run directory reads from the kernel.

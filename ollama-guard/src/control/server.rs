@@ -21,6 +21,7 @@ use tracing::warn;
 use super::{Answer, RELOAD, SNAPSHOT, path};
 use crate::account;
 use crate::exit::in_words;
+use crate::init::Init;
 use crate::observe::snapshot::Snapshot;
 
 /// For the question, and again for the answer, slow clients included.
@@ -146,7 +147,7 @@ async fn reload(mut client: UnixStream, reloads: &Reloads) {
     let content = if may {
         let (answer, answered) = oneshot::channel();
         let done = async { reloads.send(answer).await.ok().map(|()| answered)?.await.ok() };
-        let late = || Err("it is not done after a minute; see the log: journalctl -u ollama-guard".to_owned());
+        let late = || Err(format!("it is not done after a minute; see {}", Init::here().log()));
         timeout(RELOADING, done).await.ok().flatten().unwrap_or_else(late)
     } else {
         Err("only root may reload the configuration: use sudo".to_owned())

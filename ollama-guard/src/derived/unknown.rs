@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Forward, Place};
+use crate::init;
 use crate::policy::Protocol;
 
 /// Something that may lead to a guarded port.
@@ -68,8 +69,12 @@ impl Unknown {
     pub fn next_step(&self) -> String {
         match self {
             Self::Rootlessport { user, .. } => format!(
-                "let Podman's service answer: systemctl --user enable --now podman.socket, as user {user}; or publish with \
-                 --network=pasta"
+                "let Podman's service answer: {}, as user {user}; or publish with --network=pasta",
+                if init::has_systemd() {
+                    "systemctl --user enable --now podman.socket"
+                } else {
+                    "podman system service --time=0"
+                }
             ),
             Self::Proxy { port, .. } => format!(
                 "look as root: sudo ollama-guard status; or add port {port} to a [[service]] in the configuration"

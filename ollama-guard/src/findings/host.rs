@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{Finding, Weight, finding, span};
+use super::{Finding, Weight, finding, names, span, vpn};
 use crate::class::Class;
 use crate::links::{Kind, Link, Links, Routes};
 use crate::observe::text::{packets, printable};
@@ -19,17 +19,17 @@ pub struct Host<'a> {
     pub links: &'a Links,
     /// What the policy makes of them.
     pub placements: &'a Placements,
-    /// The routes over trusted interfaces.
+    /// The routes over trusted interfaces and VPNs.
     pub routes: &'a Routes,
     /// The range from which Linux picks ports for outgoing connections, if it could be read.
     pub local_ports: Option<&'a RangeInclusive<u16>>,
     /// Sources that were let through.
-    pub passed: &'a [Passed],
+    pub passed: &'a [Traffic],
 }
 
-/// A source that was let through.
+/// What a source sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passed {
+pub struct Traffic {
     /// Index of the interface.
     pub interface: u32,
     /// Its address.
@@ -46,6 +46,8 @@ pub fn of_host(policy: &Policy, host: &Host<'_>) -> Vec<Finding> {
             && matches!(host.placements.get(link.index), Some(Placement::Attach(Class::Trusted, _)))
     };
     let mut found: Vec<_> = host.links.iter().filter(trusted).filter_map(|link| interface(host, link)).collect();
+    found.extend(names::find(policy, host.links, host.placements));
+    found.extend(vpn::untrusted(policy, host));
     found.extend(host.local_ports.and_then(|range| ephemeral(policy, range)));
     found
 }

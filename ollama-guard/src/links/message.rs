@@ -2,6 +2,7 @@
 
 use super::{AttachedXdp, Elsewhere, Hardware, Kind, Link, Mtu, Queues, XdpMode, name};
 use crate::netlink::attributes::{Attributes, text, u16_at, u32_at};
+use crate::policy::InterfaceName;
 
 /// `struct ifinfomsg`.
 const HEADER: usize = 16;
@@ -19,6 +20,8 @@ const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 const IFLA_MIN_MTU: u16 = 50;
 const IFLA_MAX_MTU: u16 = 51;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_PARENT_DEV_NAME: u16 = 56;
 
 /// The attribute of each place an XDP program can sit in. The kernel also reports a summary (`IFLA_XDP_ATTACHED`,
@@ -80,9 +83,15 @@ pub(super) fn parse(body: &[u8]) -> Result<Link, &'static str> {
         queues: Queues { rx: number(IFLA_NUM_RX_QUEUES), tx: number(IFLA_NUM_TX_QUEUES) },
         physical: attributes.get(IFLA_PARENT_DEV_NAME).is_some(),
         takes_fragments: false,
+        other_names: attributes.get(IFLA_PROP_LIST).map(other_names).unwrap_or_default(),
         ipvlan_elsewhere: false,
         xdp: attributes.get(IFLA_XDP).map(programs).unwrap_or_default(),
     })
+}
+
+fn other_names(properties: &[u8]) -> Vec<InterfaceName> {
+    let names = Attributes(properties).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
+    names.filter_map(|(_, name)| std::str::from_utf8(text(name)).ok()?.parse().ok()).collect()
 }
 
 fn programs(xdp: &[u8]) -> Vec<AttachedXdp> {
@@ -163,6 +172,16 @@ mod tests {
                 assert_eq!(parse(&message(1, 7, 1, &[(IFLA_AF_SPEC, &families)])).unwrap().forwards, on == 1);
             }
         }
+    }
+
+    #[test]
+    fn other_names_are_those_that_a_configuration_can_spell() {
+        let mut list = Vec::new();
+        for name in [&b"enp3s0\0"[..], b"a-name-of-more-than-fifteen-bytes\0", b"\xff\0", b"eno1\0"] {
+            push_attribute(&mut list, IFLA_ALT_IFNAME, name);
+        }
+        let link = parse(&message(1, 7, 1, &[(IFLA_PROP_LIST, &list)])).unwrap();
+        assert_eq!(link.other_names.iter().map(InterfaceName::as_str).collect::<Vec<_>>(), ["enp3s0", "eno1"]);
     }
 
     proptest! {

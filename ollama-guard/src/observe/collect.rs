@@ -18,6 +18,7 @@ use crate::clock;
 use crate::config::lockout::{self, Spared};
 use crate::datapath::{Event, PinDirectory, State, Wall};
 use crate::findings::Weight;
+use crate::init::Init;
 use crate::links::Links;
 use crate::observe::text::ago;
 use crate::plan::class::Placements;
@@ -81,6 +82,7 @@ fn look(paths: &Paths, config: &Path) -> anyhow::Result<(Snapshot, bool)> {
     let found: Vec<_> = state.findings.iter().cloned().chain(found).collect();
     snapshot.opened = found.iter().any(|one| one.weight == Weight::Opens);
     snapshot.problems.extend(found.into_iter().map(Problem::from));
+    snapshot.turned_away = findings::turned_away(&state, &links, &placements, &reading);
     sources::collect(&mut snapshot, &mut reading, &state, &links);
     describe(&mut snapshot, &state);
     let now = match (record::read(&paths.run)?, &wall) {
@@ -108,6 +110,8 @@ fn absent(paths: &Paths, config: &Path) -> Snapshot {
         daemon: Holder::find(&paths.run).is_some(),
         reloading: false,
         wall_failure: None,
+        init: Init::here(),
+        turned_away: None,
         config: config.to_owned(),
         interfaces: Vec::new(),
         seatbelt: Seatbelt { state: SeatbeltState::Missing, dropped: Vec::new(), repairs: 0, owned: false },

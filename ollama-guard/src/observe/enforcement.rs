@@ -51,7 +51,7 @@ pub fn enforcement(snapshot: &Snapshot) -> Enforcement {
 pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
     let found = snapshot.problems.iter().cloned();
     if snapshot.services.is_empty() {
-        let next = "sudo systemctl start ollama-guard; or, without systemd, sudo ollama-guard run";
+        let next = snapshot.init.start();
         let absent = problem(Severity::Gap, "policy", "no policy is loaded; no port is closed", next);
         return sorted(found.chain([absent]).collect());
     }
@@ -88,7 +88,7 @@ fn layers(snapshot: &Snapshot) -> Vec<Problem> {
     }
     if !snapshot.daemon {
         let words = "the daemon is not running: new interfaces and outside changes are not handled";
-        problems.push(problem(Severity::Warning, "daemon", words, "start it: systemctl start ollama-guard"));
+        problems.push(problem(Severity::Warning, "daemon", words, format!("start it: {}", snapshot.init.start())));
     }
     problems
 }
@@ -124,11 +124,11 @@ fn seatbelt(snapshot: &Snapshot) -> Option<Problem> {
     Some(problem(Severity::Gap, "nftables", words, restart(snapshot)))
 }
 
-fn restart(snapshot: &Snapshot) -> &'static str {
+fn restart(snapshot: &Snapshot) -> String {
     if snapshot.daemon {
-        "the daemon retries within 30 s; if it stays, see its log: journalctl -u ollama-guard"
+        format!("the daemon retries within 30 s; if it stays, see {}", snapshot.init.log())
     } else {
-        "start the daemon, which repairs it: systemctl start ollama-guard"
+        format!("start the daemon, which repairs it: {}", snapshot.init.start())
     }
 }
 

@@ -8,6 +8,7 @@ use super::snapshot::{Attachment, Counter, Interface, LastDrop, Seatbelt, Seatbe
 use crate::class::Class;
 use crate::config::{DEFAULT_PATH, built_in};
 use crate::derived::DerivedPort;
+use crate::init::Init;
 use crate::plan::hook::Hook;
 use crate::policy::Protocol;
 
@@ -27,6 +28,8 @@ pub(crate) fn day() -> Snapshot {
         daemon: true,
         reloading: false,
         wall_failure: None,
+        init: Init::Systemd,
+        turned_away: None,
         config: DEFAULT_PATH.into(),
         interfaces: vec![eth0(), docker0(), tailscale0(), absent("wg0"), loopback()],
         seatbelt: Seatbelt {

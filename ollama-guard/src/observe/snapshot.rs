@@ -11,7 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::class::Class;
 use crate::derived::DerivedPort;
-use crate::findings::{Finding, Weight};
+use crate::findings::{Finding, TurnedAway, Weight};
+use crate::init::Init;
 use crate::plan::hook::Hook;
 use crate::policy::{Access, ContainerAccess, Layers, Mode, Service};
 
@@ -44,6 +45,12 @@ pub struct Snapshot {
     pub reloading: bool,
     /// Why the eBPF layer as a whole is wanted and not in place.
     pub wall_failure: Option<String>,
+    /// How the daemon is started on this host.
+    #[serde(default)]
+    pub init: Init,
+    /// A private address that was refused of late: perhaps a device of its user's.
+    #[serde(default)]
+    pub turned_away: Option<TurnedAway>,
     /// The configuration file to name in advice.
     pub config: PathBuf,
     /// Every interface, and the trusted names that are absent. Shown in this order.
@@ -240,7 +247,7 @@ impl From<Finding> for Problem {
     fn from(Finding { weight, subject, problem, next_step }: Finding) -> Self {
         let severity = match weight {
             Weight::Opens => Severity::Warning,
-            Weight::Odd => Severity::Notice,
+            Weight::Odd | Weight::Hint => Severity::Notice,
         };
         Self { severity, subject, problem, next_step }
     }

@@ -64,6 +64,7 @@ pub(crate) fn link(index: u32, name: &str, kind: Kind) -> Link {
         queues: Queues { rx: Some(1), tx: Some(1) },
         physical: false,
         takes_fragments: false,
+        other_names: Vec::new(),
         ipvlan_elsewhere: false,
         xdp: Vec::new(),
     }

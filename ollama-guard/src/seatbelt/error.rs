@@ -23,6 +23,13 @@ pub enum SeatbeltError {
         /// Why.
         why: io::Error,
     },
+    /// The kernel lacks a module that a part of the batch needs; the table is what it was before.
+    NoModule {
+        /// The module.
+        module: &'static str,
+        /// The rule or counter.
+        what: String,
+    },
     /// The netlink socket failed.
     Socket {
         /// What was attempted.
@@ -58,6 +65,11 @@ impl fmt::Display for SeatbeltError {
             Self::Refused { what, why } => {
                 write!(f, "the kernel refused {what}: {why}; the table is unchanged")
             }
+            Self::NoModule { module, what } => write!(
+                f,
+                "the kernel module {module} is missing, which {what} needs; the table is unchanged: load it (sudo modprobe \
+                 {module}), install your distribution's package of further kernel modules, or set `seatbelt = false`"
+            ),
             Self::Socket { attempt, why } => write!(f, "netlink: {attempt}: {why}"),
             Self::NotAsWritten(what) => {
                 write!(f, "nftables took the rules but holds something else: {what}; is another program editing them?")
@@ -97,6 +109,7 @@ mod tests {
             (another(Some(4711)), false, None),
             (another(None), false, None),
             (SeatbeltError::Refused { what: "the rule 3 of chain input".into(), why: why() }, false, Some(2)),
+            (SeatbeltError::NoModule { module: "nft_fib_inet", what: "rule 3 of chain input".into() }, false, None),
             (SeatbeltError::Socket { attempt: "cannot send", why: why() }, false, Some(2)),
             (SeatbeltError::NotAsWritten("chain input has 3 rules instead of 4".into()), false, None),
             (SeatbeltError::Unsettled, false, None),

@@ -5,9 +5,10 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::path::Path;
 
 use mnl::{Bus, Socket};
-use nftnl::nftnl_sys::libc;
+use nftnl::nftnl_sys::{NFTNL_EXPR_NAME, libc};
 use nftnl::{Batch, MsgType};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -129,10 +130,7 @@ impl Transport {
                 attempt: "waiting for the kernel to confirm the rules",
                 why: ErrorKind::UnexpectedEof.into(),
             }),
-            Some((Some(index), errno)) => Err(SeatbeltError::Refused {
-                what: steps[index].what.clone(),
-                why: io::Error::from_raw_os_error(errno),
-            }),
+            Some((Some(index), errno)) => Err(refused(&steps[..index], &steps[index], errno)),
             Some((None, libc::EPERM)) => Err(SeatbeltError::Forbidden),
             Some((None, errno)) => Err(SeatbeltError::Unavailable(io::Error::from_raw_os_error(errno))),
         }
@@ -236,6 +234,30 @@ impl Transport {
     }
 }
 
+/// Why the kernel refused a step after these others of its batch, which it took.
+fn refused(before: &[Step], step: &Step, errno: i32) -> SeatbeltError {
+    let what = step.what.clone();
+    let is_loaded = |module: &str| Path::new("/sys/module").join(module).exists();
+    match missing_module(before, step, is_loaded).filter(|_| errno == libc::ENOENT) {
+        Some(module) => SeatbeltError::NoModule { module, what },
+        None => SeatbeltError::Refused { what, why: io::Error::from_raw_os_error(errno) },
+    }
+}
+
+/// What an expression needs that is not part of `nf_tables` itself, in our tables' family.
+const MODULES: [(&str, &str); 3] = [("fib", "nft_fib_inet"), ("ct", "nft_ct"), ("notrack", "nft_ct")];
+
+/// To "no such file or directory" (`nft_expr_type_get`, `net/netfilter/nf_tables_api.c`): the module of an expression that is
+/// the first of its kind. `is_loaded` knows no built-in ones, but those are not missing.
+fn missing_module(before: &[Step], step: &Step, is_loaded: impl Fn(&str) -> bool) -> Option<&'static str> {
+    let uses = |step: &Step, name: &str| {
+        let rule = Some(&step.message.object).filter(|object| object.kind == Kind::Rule);
+        rule.is_some_and(|rule| rule.inside.iter().any(|part| part.text(NFTNL_EXPR_NAME) == Some(name)))
+    };
+    let is_new = |name: &str| uses(step, name) && !before.iter().any(|before| uses(before, name));
+    MODULES.iter().find(|(name, module)| is_new(name) && !is_loaded(module)).map(|(_, module)| *module)
+}
+
 /// A netlink message's header (`struct nlmsghdr`, `include/uapi/linux/netlink.h`).
 pub(super) struct Header<'a> {
     pub(super) kind: i32,
@@ -274,4 +296,37 @@ pub(super) fn attribute(body: &[u8], wanted: u16) -> Option<&[u8]> {
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(kind: Kind, expressions: &[&str]) -> Step {
+        let expression = |name: &&str| Object::new(Kind::Expression).with(NFTNL_EXPR_NAME, *name);
+        let object = Object::new(kind).containing(expressions.iter().map(expression));
+        Step { message: Message { command: 0, flags: 0, object }, what: "rule 2 of chain input".into() }
+    }
+
+    #[test]
+    fn a_missing_module_is_named() {
+        let chain = || step(Kind::Chain, &[]);
+        let missing = |before: &[Step], expressions: &[&str]| {
+            missing_module(before, &step(Kind::Rule, expressions), |module| module == "loaded")
+        };
+        assert_eq!(missing(&[chain()], &["meta", "lookup", "fib", "cmp"]), Some("nft_fib_inet"));
+        assert_eq!(missing(&[chain()], &["ct", "bitwise"]), Some("nft_ct"));
+        assert_eq!(missing(&[step(Kind::Rule, &["ct"])], &["ct", "fib"]), Some("nft_fib_inet"), "ct is there");
+        assert_eq!(missing(&[step(Kind::Rule, &["fib"])], &["fib", "lookup"]), None, "a set is missing");
+        assert_eq!(missing(&[], &["meta", "lookup"]), None);
+        assert_eq!(missing_module(&[], &step(Kind::Rule, &["fib"]), |_| true), None, "a set or counter is missing");
+        assert_eq!(missing_module(&[], &step(Kind::Rule, &[]), |_| false), None, "a rule that is deleted");
+    }
+
+    #[test]
+    fn only_what_is_not_found_is_a_module() {
+        let fib = step(Kind::Rule, &["fib"]);
+        let other = refused(&[], &fib, libc::EINVAL);
+        assert!(matches!(other, SeatbeltError::Refused { .. }), "{other}");
+    }
 }

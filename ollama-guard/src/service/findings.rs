@@ -15,7 +15,7 @@ pub(super) fn tell(policy: &Policy) {
         for finding in findings(&policy) {
             match finding.weight {
                 Weight::Opens => warn!("{finding}"),
-                Weight::Odd => info!("{finding}"),
+                Weight::Odd | Weight::Hint => info!("{finding}"),
             }
         }
     };

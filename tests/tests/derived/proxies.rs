@@ -206,7 +206,7 @@ fn a_proxy_that_does_not_say_where_it_leads_is_reported() -> Result<()> {
     let status = guard.status_when("the proxy to be told", |status| status["problems"][0]["subject"] == "tcp 8080")?;
     let problem = &status["problems"][0];
     ensure!(problem["subject"] == "tcp 8080" && problem["severity"] == "warning", "{status:#}");
-    ensure!(problem["next_step"].to_string().contains("podman.socket"), "{status:#}");
+    ensure!(problem["next_step"].to_string().contains("let Podman's service answer"), "{status:#}");
     ensure!(status["enforcing"] == true && status["derived"] == json!([]), "{status:#}");
     Ok(())
 }

@@ -97,7 +97,7 @@ fn documents_for_scripts() {
         let file = Path::new("config.toml");
         let checked = config::parse(file, text).map(|policy| {
             let warnings = said(&policy);
-            Sound { policy, web: None, warnings }
+            Sound { policy, web: None, warnings, hints: Vec::new() }
         });
         serde_json::to_string_pretty(&document(file, &checked)).unwrap()
     };

@@ -9,6 +9,7 @@ use super::super::terminal::{Style, Tone};
 use super::super::text::{ago, counted, grouped, joined, packets, printable};
 use super::paragraph;
 use crate::class::Class;
+use crate::findings::TurnedAway;
 use crate::policy::{ContainerAccess, Mode};
 
 /// Why each hook was chosen.
@@ -96,7 +97,34 @@ pub(super) fn advice(out: &mut impl Write, snapshot: &Snapshot, style: Style) ->
         let next = format!("to allow them: container_access = \"allow\" under [interfaces] in {config}, then reload");
         paragraph::write(out, &head, None, &next, style)?;
     }
-    Ok(())
+    snapshot.turned_away.as_ref().map_or(Ok(()), |away| turned_away(out, snapshot, away, style))
+}
+
+/// A private address may be a device of the one who reads this: the ways to let it in, and the lines to write.
+fn turned_away(out: &mut impl Write, snapshot: &Snapshot, away: &TurnedAway, style: Style) -> fmt::Result {
+    let TurnedAway { source, interface, packets: dropped, others, vpn, routed_to } = away;
+    let verb = match (snapshot.mode, *dropped) {
+        (Mode::Observe, _) => "would have been",
+        (Mode::Enforce, 1) => "was",
+        (Mode::Enforce, _) => "were",
+    };
+    let others = match others {
+        0 => String::new(),
+        1 => " (1 more private address too)".to_owned(),
+        more => format!(" ({} more private addresses too)", grouped(*more)),
+    };
+    let head = format!("{} from the private address {source} on {interface} {verb} dropped{others}", packets(*dropped));
+    let config = snapshot.config.display();
+    let over = vpn.as_ref().map(|vpn| format!("connect it by the VPN ({vpn}), or ")).unwrap_or_default();
+    let routed = routed_to.as_ref().map(|vpn| {
+        format!(
+            "if its packets are for another machine behind {vpn}: write forwarded = \"pass\" at the top of {config}; "
+        )
+    });
+    let routed = routed.unwrap_or_default();
+    let next = format!("{routed}if it is yours: {over}add to {config} and reload:");
+    paragraph::write(out, &head, None, &next, style)?;
+    paragraph::verbatim(out, &["[[allow]]", &format!("source = \"{source}\""), &format!("interface = \"{interface}\"")])
 }
 
 /// Packets of containers that `container_access` decided about.

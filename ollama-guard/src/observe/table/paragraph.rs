@@ -20,6 +20,11 @@ pub(super) fn write(out: &mut impl Write, head: &str, tone: Option<Tone>, rest: 
     Ok(())
 }
 
+/// Lines to copy, which are not wrapped.
+pub(super) fn verbatim(out: &mut impl Write, lines: &[&str]) -> fmt::Result {
+    lines.iter().try_for_each(|line| writeln!(out, "{INDENT}{line}"))
+}
+
 /// The text in lines: the first begins with `indent`, the others always further in.
 pub(super) fn wrapped(text: &str, indent: &str, style: Style) -> Vec<String> {
     let Some(width) = style.width else { return vec![format!("{indent}{text}")] };

@@ -8,6 +8,8 @@ use super::super::snapshot::{Attachment, Interface, Problem, Severity};
 use super::*;
 use crate::class::Class;
 use crate::derived::DerivedPort;
+use crate::findings::TurnedAway;
+use crate::init::Init;
 use crate::plan::hook::Hook;
 use crate::policy::{Access, Mode};
 
@@ -53,6 +55,34 @@ fn observe_mode() {
     day.interfaces[1].counters.clear();
     day.interfaces.iter_mut().for_each(|interface| interface.access = Access::Open);
     assert_snapshot!(text(&day));
+}
+
+/// The lines to copy stay whole at any width.
+#[test]
+fn a_private_address_turned_away() {
+    let mut day = day();
+    day.interfaces[1].counters.clear();
+    let away = TurnedAway {
+        source: [192, 168, 1, 50].into(),
+        interface: "eth0".parse().unwrap(),
+        packets: 12,
+        others: 0,
+        vpn: Some("tailscale0".parse().unwrap()),
+        routed_to: None,
+    };
+    let last = |day: &Snapshot, options| with(day, options).rsplit_once("\n\n").unwrap().1.to_owned();
+    day.turned_away = Some(away.clone());
+    let plain = last(&day, Options::default());
+    let router = TurnedAway { others: 3, vpn: None, routed_to: Some("tailscale0".parse().unwrap()), ..away.clone() };
+    day.turned_away = Some(router);
+    let through = last(&day, width(60));
+    (day.mode, day.turned_away) = (Mode::Observe, Some(TurnedAway { packets: 1, ..away }));
+    let observed = last(&day, Options::default());
+    assert!(
+        observed.contains("1 packet from the private address 192.168.1.50 on eth0 would have been dropped"),
+        "{observed}"
+    );
+    assert_snapshot!([plain, through].join("\n"));
 }
 
 /// A port of a bridge is its bridge's affair, until its own program has refused something.
@@ -109,6 +139,22 @@ fn gaps() {
         next_step: "wait a moment; if it stays, add 8080 to a [[service]]".into(),
     }];
     assert_snapshot!(text(&day));
+}
+
+/// A command that is not there helps nobody.
+#[test]
+fn without_systemd_none_of_its_commands_is_named() {
+    let mut day = day();
+    day.init = Init::Other;
+    for (daemon, guarded) in [(false, true), (true, true), (false, false)] {
+        day.daemon = daemon;
+        day.seatbelt.state = SeatbeltState::Missing;
+        if !guarded {
+            day.services.clear();
+        }
+        let text = text(&day);
+        assert!(text.contains("PROBLEM") && !text.contains("systemctl") && !text.contains("journalctl"), "{text}");
+    }
 }
 
 #[test]

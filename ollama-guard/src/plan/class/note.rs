@@ -22,7 +22,7 @@ pub enum Note {
     },
     /// Named like a network of containers, and of a kind that cannot be one.
     WrongKind(Kind),
-    /// Trusted for a VPN's name, and a NIC or something that carries a NIC's traffic.
+    /// Trusted for a VPN's name, and a device that encrypts nothing: a NIC, what carries a NIC's traffic, a bridge, a pair, ….
     VpnNameOnANic(Kind),
     /// Named `lo` and not the loopback device.
     FalseLoopback(Kind),
@@ -92,17 +92,28 @@ impl Note {
 }
 
 /// Names that VPN programs choose, and that people trust for it.
-const VPN_NAMES: [&str; 3] = ["wg", "tailscale", "tun"];
+const VPN_NAMES: [&str; 7] = ["wg", "tailscale", "tun", "utun", "wt", "zt", "nordlynx"];
+/// Kinds of tunnels that encrypt nothing and that no VPN program makes.
+const OPEN_TUNNELS: [&str; 2] = ["geneve", "vxlan"];
 
 /// Names decide, but one that lies is reported.
 pub(super) fn vpn_name_on_a_nic(link: &Link) -> Option<Note> {
-    let carries_a_nic = link.physical
-        || matches!(
-            link.kind,
-            Kind::Bond | Kind::Team | Kind::Vlan | Kind::Macvlan | Kind::Macvtap | Kind::Ipvlan | Kind::Ipvtap
-        );
+    let is_open = match &link.kind {
+        Kind::Bond
+        | Kind::Team
+        | Kind::Vlan
+        | Kind::Macvlan
+        | Kind::Macvtap
+        | Kind::Ipvlan
+        | Kind::Ipvtap
+        | Kind::Bridge
+        | Kind::Veth
+        | Kind::Netkit => true,
+        Kind::Tunnel(word) => OPEN_TUNNELS.contains(&word.as_str()),
+        _ => link.physical,
+    };
     let sounds_like_a_vpn = VPN_NAMES.iter().any(|prefix| link.name.as_str().starts_with(prefix));
-    (carries_a_nic && sounds_like_a_vpn).then(|| Note::VpnNameOnANic(link.kind.clone()))
+    (is_open && sounds_like_a_vpn).then(|| Note::VpnNameOnANic(link.kind.clone()))
 }
 
 #[cfg(test)]

@@ -157,11 +157,20 @@ fn a_nic_that_goes_by_a_vpns_name_is_trusted_and_reported() {
         fixture::on(link(3, "tailscale0", Kind::Vlan), 2),
         fixture::nic(4, "lan0"),
         link(5, "tun7", Kind::Tun),
+        link(6, "wt0", Kind::Bridge),
+        link(8, "wg1", Kind::Veth),
+        link(9, "tun1", Kind::Tunnel("vxlan".to_owned())),
+        link(10, "wg2", Kind::Wireguard),
+        link(11, "tun2", Kind::Tunnel("ovpn".to_owned())),
     ];
     let mut trusting = policy();
+    trusting.trusted.extend(["wt0", "wg1", "wg2"].map(|name| name.parse().unwrap()));
     trusting.trusted.extend(["lan0".parse().unwrap(), "tun*".parse().unwrap()]);
     let reported = "trusted: VpnNameOnANic";
-    assert_eq!(outcome(&trusting, links), [reported, reported, "trusted", "trusted"]);
+    assert_eq!(
+        outcome(&trusting, links),
+        [reported, reported, "trusted", "trusted", reported, reported, reported, "trusted", "trusted"]
+    );
 }
 
 #[test]
