@@ -119,7 +119,8 @@ fn a_translation_away_from_the_port_opens_nothing_and_hides_nothing() -> Result<
         (format!("meta nfproto ipv4 dnat ip to {v4}:80; meta nfproto ipv6 dnat ip6 to [{v6}]:80"), &behind),
         ("redirect to :3000".to_owned(), &here),
     ] {
-        let rules: String = rules.split("; ").map(|rule| format!("iifname vmbr0 tcp dport 11434 {rule}\n")).collect();
+        let rules: Vec<_> = rules.split("; ").map(|rule| format!("iifname vmbr0 tcp dport 11434 {rule}\n")).collect();
+        let rules = rules.concat();
         let rules =
             format!("table inet other {{ chain nat {{ type nat hook prerouting priority dstnat;\n{rules}}}\n}}");
         world.guard.nft(&rules)?;
