@@ -2,7 +2,7 @@
 //! layer-3 devices; strangers hear nothing, friends are answered, and `status` tells what is. The kernels that the
 //! guard promises to run on run this in virtual machines (`cargo xtask test --vm`).
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::claims::{answers, attempts, silent};
 use tests::guard::Guard;
@@ -67,7 +67,9 @@ fn the_guard_holds(attach: &str, hook: &str) -> Result<()> {
     let mut guard = Guard::start(&world.guard, &policy)?;
     let status = guard.status()?;
     println!("{}", rows(&status));
-    ensure!(status["problems"] == Value::Array(Vec::new()), "{}", status["problems"]);
+    // A VPN that is not trusted, as tun9 looks like one, is a notice.
+    let problems = status["problems"].as_array().context("problems")?;
+    ensure!(problems.iter().all(|problem| problem["severity"] == "notice"), "{problems:?}");
     ensure!(guard.interface("inet0")?["hook"] == hook, "{}\n{}", rows(&status), guard.log());
     for interface in ["docker0", "wg1", "tun9"] {
         ensure!(guard.interface(interface)?["hook"] != "none", "{}", rows(&status));

@@ -95,6 +95,7 @@ pub(crate) const TEST: &[Need] = &[
     program("pasta",        "a rootless container's way out: it listens",     "passt",           "passt",           "passt"),
     program("slirp4netns",  "the same, before pasta",                         "slirp4netns",     "slirp4netns",     "slirp4netns"),
     program("podman",       "its rootlessport, which says nothing",           "podman",          "podman",          "podman"),
+    program("newuidmap",    "the users of rootless containers",               "uidmap",          "shadow-utils",    "shadow"),
     program("busybox",      "the whole image of the test's containers",       "busybox-static",  "busybox",         "busybox"),
     program("python3",      "serves as the Ollama of small tests",            "python3",         "python3",         "python"),
 ];
@@ -102,8 +103,9 @@ pub(crate) const TEST: &[Need] = &[
 /// What they use on a machine that nobody lives on: its package starts a firewall that closes most ports.
 #[rustfmt::skip]
 pub(crate) const DISPOSABLE: &[Need] = &[
-    //       what         why                                  apt          dnf          pacman
-    program("firewalld", "the same, with a daemon of its own", "firewalld", "firewalld", "firewalld"),
+    //       what              why                                  apt          dnf          pacman
+    program("firewalld",      "the same, with a daemon of its own", "firewalld", "firewalld", "firewalld"),
+    program("fail2ban-regex", "finds the guard's lines in a log",   "fail2ban",  "fail2ban",  "fail2ban"),
 ];
 
 /// What the tests in virtual machines need.
