@@ -8,7 +8,7 @@ use tests::guard::Guard;
 use tests::layers::Layers;
 use tests::listener::Listener;
 use tests::topology::World;
-use tests::{for_each_arrangement, require, requires};
+use tests::{for_each_arrangement, require, requires, wait};
 
 use super::PORT;
 
@@ -24,6 +24,12 @@ fn down_leaves_nothing(layers: Layers) -> Result<()> {
     let interfaces = || world.guard.run("ip", &["link"]);
     let rules = || world.guard.run("nft", &["list", "ruleset"]);
     let before = (interfaces()?, rules()?);
+    // The kernel takes a moment to let go of a program that a dead process held.
+    let as_before = || {
+        let same = || interfaces().is_ok_and(|now| now == before.0) && rules().is_ok_and(|now| now == before.1);
+        wait::until("everything to be as before", Duration::from_secs(5), same)
+            .with_context(|| format!("{:?} is not {before:?}", (interfaces(), rules())))
+    };
 
     let mut guard = Guard::start(&world.guard, &layers.policy(""))?;
     silent(&listener, PORT, &attempts([&internet, &container]))?;
@@ -33,7 +39,7 @@ fn down_leaves_nothing(layers: Layers) -> Result<()> {
     assert!(ended.success(), "{ended}: {}", guard.log());
     answers(PORT, &attempts([&internet, &container]))?;
     assert!(!guard.pins().exists());
-    assert_eq!((interfaces()?, rules()?), before);
+    as_before()?;
     assert_eq!(guard.command(&["status", "--quiet"])?.status.code(), Some(3));
 
     let again = guard.command(&["down"])?;
@@ -44,7 +50,7 @@ fn down_leaves_nothing(layers: Layers) -> Result<()> {
     guard.enforces()?;
     guard.kill()?;
     guard.down()?;
-    assert_eq!((interfaces()?, rules()?), before);
+    as_before()?;
     answers(PORT, &attempts([&internet, &container]))
 }
 
