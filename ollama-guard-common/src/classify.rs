@@ -4,8 +4,10 @@ use crate::ethernet::{ETHERNET_HEADER, Payload, untag};
 use crate::packet::be16;
 use crate::{Ambiguity, Packet, Protocol, ip};
 
-pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
-pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// `EtherType` of IPv4 (IEEE 802 numbers).
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// `EtherType` of IPv6.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 /// What a packet is, as far as the policy cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

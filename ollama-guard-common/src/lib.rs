@@ -21,8 +21,8 @@ mod suspect;
 
 pub use address::Address;
 pub use classify::{
-    Network, Traffic, Transport, classify_ethernet, classify_network, look_inside, outline, outline_ethernet,
-    outline_untagged,
+    ETHERTYPE_IPV4, ETHERTYPE_IPV6, Network, Traffic, Transport, classify_ethernet, classify_network, look_inside,
+    outline, outline_ethernet, outline_untagged,
 };
 pub use conversation::{Conversation, answers, may_answer, opens};
 pub use decide::{Decision, Policy, Verdict, destination, is_ours, judge, source, suspect};

@@ -6,22 +6,20 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use ollama_guard_common::abi::CONVERSATION_AGE;
-use ollama_guard_common::{Address, Conversation, Network, Packet, Policy, Protocol, answers, opens};
+use ollama_guard_common::{
+    Address, Conversation, ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Network, Packet, Policy, Protocol, answers,
+    opens,
+};
 
 use crate::access::Linear;
 use crate::maps::BEGAN;
 use crate::route::Route;
 use crate::rules::Constants;
 
-/// Length of an Ethernet header, and its `EtherType`s.
-const ETHERNET: usize = 14;
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
-
 /// Egress of devices with an Ethernet header.
 #[classifier]
 pub(crate) fn note_tc(context: TcContext) -> i32 {
-    note(&context, ETHERNET)
+    note(&context, ETHERNET_HEADER)
 }
 
 /// Egress of devices without one.
@@ -37,8 +35,8 @@ fn note(context: &TcContext, offset: usize) -> i32 {
     let packet = Linear { start: context.data(), end: context.data_end() };
     // SAFETY: the verifier has checked the context's type; here and below. In network byte order in its low half.
     let network = match u16::from_be(unsafe { (*skb).protocol } as u16) {
-        IPV4 => Network::V4(offset),
-        IPV6 => Network::V6(offset),
+        ETHERTYPE_IPV4 => Network::V4(offset),
+        ETHERTYPE_IPV6 => Network::V6(offset),
         _ => return TC_ACT_UNSPEC,
     };
     if let Some(conversation) = opens(&packet, network) {
